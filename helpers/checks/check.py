@@ -1,0 +1,557 @@
+"""A check: judge an answer, name its mistakes, say so, keep what passes."""
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from helpers import model, my_code
+from helpers.checks import catalogue, crash, narrow
+from helpers.checks.cases import Case
+from helpers.checks.catalogue import Known
+from helpers.checks.guard import (
+    SECONDS,
+    Hang,
+    functions_of,
+    is_blank,
+    reads_global,
+    time_limit,
+    undisturbed,
+)
+from helpers.checks.observe import (
+    TOLERANCE,
+    Built,
+    Seen,
+    build,
+    run,
+    run_backward,
+    same,
+)
+from helpers.checks.report import CheckFailed, Mistake, Report, Text, show
+from helpers.checks.trace import Recorder, first_departure
+
+
+def as_it_is(output):
+    """The default view: outputs are compared as they come."""
+    return output
+
+
+@dataclass
+class Check:
+    """The check of one exercise.
+
+    Attributes:
+        name: "layer_norm"; the check is `checks.layer_norm`.
+        answer: "LayerNorm", the name of the class or function.
+        compute: the reference computation, `compute(*inputs, p=params, cfg=cfg,
+            **switches)`; without switches it is right.
+        make_cases: makes the inputs; called anew for each examination, since another
+            reference may have been loaded in between.
+        known: the catalogue of mistakes.
+        axes: names of the output's axes.
+        hints: three, from a question to nearly the answer.
+        lesson: notebook and section, for the link: "02_layernorm.ipynb#LayerNorm".
+        course: the course's own answer, where it is not in helpers.model.
+        pairs: also try two mistakes at a time.
+        view: what of an output counts (masked scores count after a softmax).
+        adapt: makes an accepted variant of an output the usual one, with a note.
+        prepare: makes an accepted variant of an answer the usual one.
+        stages: names and values of the right computation's steps, in order.
+        causal: the output at a position must not depend on later positions.
+        may_be_unused: parameters whose absence no output shows, with a note.
+        tolerance: relative to the output's scale.
+    """
+
+    name: str
+    answer: str
+    compute: Callable[..., Tensor]
+    make_cases: Callable[[], list[Case]]
+    known: Sequence[Known]
+    axes: tuple[str, ...]
+    hints: tuple[str, str, str]
+    lesson: str
+    course: object = None
+    pairs: bool = False
+    view: Callable[[Tensor], Tensor] = as_it_is
+    adapt: Callable[[Tensor, Case], tuple[Tensor, str | None]] | None = None
+    prepare: Callable | None = None
+    stages: Callable[[Case], dict[str, Tensor]] | None = None
+    causal: bool = False
+    may_be_unused: dict[str, str] = field(default_factory=dict)
+    fresh: Callable[[dict[str, Tensor]], str | None] | None = None
+    tolerance: float = TOLERANCE
+    _hints_shown: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self):
+        if self.course is None:
+            self.course = getattr(model, self.answer)
+
+    # What a notebook uses
+
+    def __call__(self, candidate):
+        """Show a report, and return the answer, or the course's while it is blank.
+
+        Raises:
+            CheckFailed: when the answer is wrong; its `.report` says how.
+        """
+        report = self.examine(candidate)
+        if report.status == "passed":
+            kept = my_code.save(self.answer, candidate)
+            if kept:
+                saved = f"{report.summary} Saved in {kept.name}."
+                report = replace(report, summary=saved)
+        show(report)
+        if report.status == "failed":
+            raise CheckFailed(report)
+        return candidate if report.status == "passed" else self.course
+
+    def hint(self) -> Text:
+        """The next of three hints; the third is shown again after that."""
+        self._hints_shown = min(self._hints_shown + 1, len(self.hints))
+        n = self._hints_shown
+        return Text(f"**Hint {n} of {len(self.hints)}.** {self.hints[n - 1]}")
+
+    def solution(self) -> Text:
+        """The course's own code."""
+        source = inspect.getsource(self.course)
+        return Text(f"```python\n{source.rstrip()}\n```")
+
+    def examine(self, candidate) -> Report:
+        """The same judgement without showing, raising or saving anything."""
+        start = time.perf_counter()
+        with undisturbed() as prints:
+            try:
+                with time_limit(SECONDS):
+                    report = self._examine(candidate)
+            except Hang:
+                report = self._failed(
+                    Mistake(
+                        "hangs",
+                        f"Your code was still running after {SECONDS:.0f} s and was "
+                        "stopped.",
+                        "look for a loop that never ends",
+                    )
+                )
+        report = replace(report, printed=prints.kept)
+        if report.status == "passed":
+            report = replace(
+                report,
+                summary=f"{report.summary} ({time.perf_counter() - start:.1f} s)",
+            )
+        return report
+
+    # How it is judged
+
+    def _failed(self, *mistakes: Mistake, **more) -> Report:
+        return Report(self.name, self.answer, "failed", mistakes, **more)
+
+    def _examine(self, candidate) -> Report:
+        if self.prepare is not None:
+            candidate = self.prepare(candidate)
+        wrong_kind = self._wrong_kind(candidate)
+        if wrong_kind:
+            return self._failed(wrong_kind)
+        if any(is_blank(f) for f in self._required(candidate)):
+            return self._to_do(candidate)
+        judged = _Judgement(self, candidate, self.make_cases())
+        return judged.report()
+
+    def _to_do(self, candidate) -> Report:
+        blank = [f.__name__ for f in self._required(candidate) if is_blank(f)]
+        part = isinstance(candidate, type) and blank
+        which = f"`{blank[0]}` is still blank. " if part else ""
+        return Report(
+            self.name,
+            self.answer,
+            "todo",
+            summary=f"{which}Until then the notebook goes on with the course's own.",
+        )
+
+    def _required(self, candidate) -> list:
+        functions = functions_of(candidate)
+        if not isinstance(candidate, type):
+            return functions
+        return [f for f in functions if f.__name__ in ("__init__", "forward")]
+
+    def _wrong_kind(self, candidate) -> Mistake | None:
+        wants_class = isinstance(self.course, type)
+        if wants_class and isinstance(candidate, nn.Module):
+            return Mistake(
+                "instance-not-class",
+                f"This is a {type(candidate).__name__} object; the check makes its own "
+                "objects, with several configurations.",
+                f"pass the class: `checks.{self.name}({type(candidate).__name__})`",
+            )
+        if wants_class != isinstance(candidate, type) or not callable(candidate):
+            kind = "a class" if wants_class else "a function"
+            return Mistake(
+                "wrong-kind",
+                f"The check wants {kind}; it got {type(candidate).__name__}.",
+                f"pass the {kind[2:]} itself, without calling it",
+            )
+        return None
+
+    def reference_run(self, case: Case, switches: dict) -> Seen:
+        """The reference computation on a case, with some switches set."""
+        with torch.no_grad():
+            return run(
+                lambda *xs, **extra: self.compute(
+                    *xs, p=case.params, cfg=case.cfg, **extra, **switches
+                ),
+                case,
+            )
+
+    def reference_backward(self, case: Case, switches: dict) -> Seen:
+        """The same, with gradients."""
+        params = {
+            name: nn.Parameter(p.clone(), requires_grad=p.is_floating_point())
+            for name, p in case.params.items()
+        }
+        return run_backward(
+            lambda *xs, **extra: self.compute(
+                *xs, p=params, cfg=case.cfg, **extra, **switches
+            ),
+            params,
+            case,
+            self.view,
+        )
+
+
+class _Judgement:
+    """One answer on all cases: first what it returns, then its gradients."""
+
+    def __init__(self, check: Check, candidate, cases: list[Case]):
+        self.check, self.candidate, self.cases = check, candidate, cases
+        self.notes: list[str] = []
+        self.right = [check.reference_run(case, {}) for case in cases]
+
+    def target(self, i: int) -> Tensor:
+        """transformers' own output, or the reference computation's."""
+        expected = self.cases[i].expected
+        return self.right[i].output if expected is None else expected
+
+    def report(self) -> Report:
+        builds = [build(self.candidate, case) for case in self.cases]
+        wrong = self._wrong_build(builds)
+        if wrong:
+            return wrong
+        if reads_global(self.candidate, "cfg"):
+            self.notes.append(
+                "it reads the global `cfg`; `self.cfg`, handed to `__init__`, makes it "
+                "work for any model"
+            )
+        if any(b.redirected for b in builds):
+            self.notes.append(
+                'it asks for a GPU by name in `__init__`; leave that to `.to("cuda")`'
+            )
+        seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
+        todo = next((s for s in seen if isinstance(s.error, NotImplementedError)), None)
+        if todo:
+            return self.check._to_do(self.candidate)
+        seen = [self._adapted(s, c) for s, c in zip(seen, self.cases, strict=True)]
+        mistakes = self._changed_inputs(seen)
+        bad = [i for i, s in enumerate(seen) if not self._right(i, s)]
+        if bad:
+            return self._wrong_values(builds, seen, bad, mistakes)
+        if mistakes:
+            return self.check._failed(*mistakes)
+        again = run(builds[0].runner, self.cases[0])
+        if not self._right(0, self._adapted(again, self.cases[0])):
+            return self.check._failed(
+                Mistake(
+                    "random",
+                    "The same input gives another output the second time.",
+                    "look for dropout, random numbers, or something kept from the "
+                    "first call",
+                )
+            )
+        wrong = self._wrong_gradients(builds)
+        if wrong:
+            return wrong
+        if self.check.fresh and builds[0].fresh:
+            note = self.check.fresh(builds[0].fresh)
+            self.notes += [note] if note else []
+        sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
+        what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
+        return Report(
+            self.check.name,
+            self.check.answer,
+            "passed",
+            notes=tuple(dict.fromkeys(self.notes)),
+            summary=f"Equal to Hugging Face's GPT-2 on {sources}{what}.",
+        )
+
+    def _adapted(self, seen: Seen, case: Case) -> Seen:
+        if self.check.adapt is None or not isinstance(seen.output, Tensor):
+            return seen
+        output, note = self.check.adapt(seen.output, case)
+        self.notes += [note] if note else []
+        return replace(seen, output=output)
+
+    def _right(self, i: int, seen: Seen) -> bool:
+        target = self.target(i)
+        return (
+            seen.error is None
+            and isinstance(seen.output, Tensor)
+            and seen.output.dtype == target.dtype
+            and same(
+                self.check.view(seen.output),
+                self.check.view(target),
+                self.check.tolerance,
+            )
+        )
+
+    def _wrong_build(self, builds: list[Built]) -> Report | None:
+        for built, case in zip(builds, self.cases, strict=True):
+            if isinstance(built.error, NotImplementedError):
+                return self.check._to_do(self.candidate)
+            if built.error is not None:
+                where = f" while it is made for {case.label}"
+                return self.check._failed(
+                    crash.describe(built.error, self.candidate, where)
+                )
+        wrong = next((b for b in builds if b.mistakes), None)
+        if wrong is None:
+            return None
+        if any(not b.mistakes for b in builds):
+            # right for one configuration and wrong for another
+            message = wrong.mistakes[0].message
+            fixed = Mistake(
+                "literal-size",
+                f"It fits one configuration only. {message}",
+                "take every size from `cfg`",
+            )
+            return self.check._failed(fixed)
+        return self.check._failed(*wrong.mistakes)
+
+    def _changed_inputs(self, seen: list[Seen]) -> list[Mistake]:
+        if not any(s.changed for s in seen):
+            return []
+        return [
+            Mistake(
+                "changes-its-input",
+                "Your code writes into the tensor it was given. Others still need it: "
+                "the residual stream goes on after this step.",
+                "`x = x - mean` makes a new tensor; `x -= mean` and names that end in "
+                "an underscore (`sub_`, `masked_fill_`) do not",
+            )
+        ]
+
+    def _wrong_values(self, builds, seen, bad, mistakes) -> Report:
+        check = self.check
+        found = catalogue.explain(
+            [k for k in check.known if not k.gradient],
+            check.reference_run,
+            self.cases,
+            seen,
+            check.pairs,
+            catalogue.outputs_equal(check.view, check.tolerance),
+        )
+        picture = self._picture(seen, bad)
+        if found:
+            named = [known.as_mistake() for known in dict.fromkeys(sum(found, ()))]
+            return check._failed(
+                *mistakes, *named, one_of=len(found) > 1, picture=picture
+            )
+        i = bad[0]
+        narrowed = self._narrowed(builds[i], seen[i], i, bad)
+        return check._failed(*mistakes, *narrowed, picture=picture)
+
+    def _picture(self, seen, bad) -> bytes | None:
+        for i in bad:
+            output = seen[i].output
+            if isinstance(output, Tensor) and output.is_floating_point():
+                view = self.check.view
+                if output.shape == self.target(i).shape:
+                    return narrow.picture(
+                        view(output), view(self.target(i)), self.check.axes
+                    )
+        return None
+
+    def _narrowed(self, built: Built, seen: Seen, i: int, bad) -> list[Mistake]:
+        """What can be said for certain of an answer that no known mistake explains."""
+        case, target, output = self.cases[i], self.target(i), seen.output
+        where = f" on {case.label}" if len(bad) < len(self.cases) else ""
+        if seen.error is not None:
+            return [crash.describe(seen.error, self.candidate, where)]
+        if output is None:
+            return [
+                Mistake(
+                    "no-return",
+                    "Your code returns None: the result is computed and dropped.",
+                    "end with `return ...`",
+                )
+            ]
+        if not isinstance(output, Tensor):
+            return [
+                Mistake(
+                    "not-a-tensor",
+                    f"Your code returns {type(output).__name__}; it should be a tensor.",
+                    "return the tensor itself",
+                )
+            ]
+        if output.shape != target.shape:
+            return [
+                Mistake(
+                    "wrong-shape",
+                    f"Your output has shape {list(output.shape)}{where}; it should be "
+                    f"{list(target.shape)}, which is [{', '.join(self.check.axes)}].",
+                    "print the shape after each line and see where it leaves the plan",
+                ),
+                *self._departure(built, case),
+            ]
+        if output.dtype != target.dtype:
+            return [
+                Mistake(
+                    "wrong-dtype",
+                    f"Your output is {output.dtype}; it should be {target.dtype}.",
+                    "look for a conversion such as `.double()` or `.long()`",
+                )
+            ]
+        return self._value_facts(built, case, output, target, where)
+
+    def _value_facts(self, built, case, output, target, where) -> list[Mistake]:
+        view = self.check.view
+        mine, goal = view(output.detach()), view(target)
+        facts = []
+        if mine.isnan().any() and not goal.isnan().any():
+            facts.append("it contains NaN")
+        factor = narrow.ratio(mine, goal)
+        if factor is not None:
+            facts.append(f"it is {factor:.4g} times the target everywhere")
+        place = narrow.where(mine, goal, self.check.axes)
+        if place:
+            facts.append(f"it differs at {place}")
+        found = self._departure(built, case)
+        if self.check.causal and self._sees_the_future(built, case):
+            found.append(
+                Mistake(
+                    "sees-the-future",
+                    "When only the last position's input changes, earlier outputs "
+                    "change too: a position sees what comes after it.",
+                    "look at the causal mask",
+                )
+            )
+        told = "; ".join(facts) or "it differs everywhere"
+        return [
+            *found,
+            Mistake(
+                "wrong-values",
+                f"The shape is right and the values are not{where}: {told}.",
+                "compare your lines with the equation, one symbol at a time",
+            ),
+        ]
+
+    def _departure(self, built: Built, case: Case) -> list[Mistake]:
+        """The first stage that the answer does not make, with the line."""
+        if self.check.stages is None:
+            return []
+        recorder = Recorder(crash.files_of(self.candidate))
+        with recorder:
+            run(built.runner, case)
+        departure = first_departure(self.check.stages(case), recorder.steps)
+        if departure is None:
+            return []
+        sofar = f"right up to {departure.last}" if departure.last else "not right yet"
+        return [
+            Mistake(
+                "departs-at-" + departure.first.replace(" ", "-").replace("_", "-"),
+                f"Your computation is {sofar}; it departs at {departure.first}.",
+                line=departure.line or None,
+            )
+        ]
+
+    def _sees_the_future(self, built: Built, case: Case) -> bool:
+        first = case.inputs[0]
+        if first.ndim < 2 or first.shape[1] < 2:
+            return False
+        other = first.clone()
+        other[:, -1] = first[:, 0] + 1 if first.is_floating_point() else first[:, 0]
+        a = run(built.runner, case).output
+        b = run(built.runner, replace(case, inputs=(other, *case.inputs[1:]))).output
+        if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape):
+            return False
+        return not same(a[:, :-1], b[:, :-1], self.check.tolerance)
+
+    def _wrong_gradients(self, builds: list[Built]) -> Report | None:
+        check = self.check
+        cases = [c for c in self.cases if c.grad]
+        used = [b for b, c in zip(builds, self.cases, strict=True) if c.grad]
+        if not cases:
+            return None
+        seen = [
+            run_backward(b.runner, b.params, c, self._viewed(c))
+            for b, c in zip(used, cases, strict=True)
+        ]
+        equal = catalogue.gradients_equal(10 * check.tolerance)
+        right = [check.reference_backward(c, {}) for c in cases]
+        for mine, good in zip(seen, right, strict=True):
+            self._forgive_unused(mine, good)
+        bad = [i for i in range(len(cases)) if not equal(seen[i], right[i])]
+        if not bad:
+            return None
+        found = catalogue.explain(
+            [k for k in check.known if k.gradient],
+            check.reference_backward,
+            cases,
+            seen,
+            False,
+            equal,
+        )
+        if found:
+            named = [known.as_mistake() for known in dict.fromkeys(sum(found, ()))]
+            return check._failed(*named, one_of=len(found) > 1)
+        return check._failed(self._gradient_fact(seen[bad[0]], right[bad[0]]))
+
+    def _viewed(self, case: Case):
+        def view(output):
+            if self.check.adapt is not None:
+                output = self.check.adapt(output, case)[0]
+            return self.check.view(output)
+
+        return view
+
+    def _forgive_unused(self, mine: Seen, good: Seen) -> None:
+        for name, note in self.check.may_be_unused.items():
+            if name in mine.gradients and mine.gradients[name] is None:
+                mine.gradients[name] = good.gradients[name]
+                self.notes.append(note)
+
+    def _gradient_fact(self, mine: Seen, good: Seen) -> Mistake:
+        if mine.error is not None:
+            return crash.describe(mine.error, self.candidate, " in the backward pass")
+        names = {f"input {i}": "the input" for i in range(9)}
+        none = [n for n, g in mine.gradients.items() if g is None]
+        none = [n for n in none if good.gradients.get(n) is not None]
+        if none and len(none) == len(mine.gradients):
+            return Mistake(
+                "not-differentiable",
+                "The output is right, but no gradient flows through it: the model "
+                "could not be trained.",
+                "look for `detach`, `no_grad`, `.data`, `.item()` or numpy",
+            )
+        if none:
+            told = " and ".join(names.get(n, f"`{n}`") for n in none)
+            return Mistake(
+                "without-a-gradient",
+                f"The output is right, but {told} gets no gradient.",
+                "look for `detach`, `.data`, or a tensor copied into a new one",
+            )
+        equal = catalogue.gradients_equal(10 * self.check.tolerance)
+        off = [
+            names.get(n, f"`{n}`")
+            for n in mine.gradients.keys() & good.gradients.keys()
+            if not equal(
+                Seen(gradients={n: mine.gradients[n]}),
+                Seen(gradients={n: good.gradients[n]}),
+            )
+        ]
+        return Mistake(
+            "wrong-gradient",
+            f"The output is right, but the gradient of {' and '.join(sorted(off))} is "
+            "not: part of the computation is hidden from autograd.",
+            "look for `detach`, `no_grad`, `.data` or numpy in the middle",
+        )

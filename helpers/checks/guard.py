@@ -1,0 +1,204 @@
+"""Running somebody's code without letting it hurt: time, prints, globals, devices."""
+
+import contextlib
+import ctypes
+import dis
+import io
+import threading
+import types
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from helpers.config import Config
+
+SECONDS = 20.0  # a check of ours takes under 2 s; a hang is not worth more than this
+PRINT_LINES = 12  # of the person's prints, enough to see what they wanted to see
+
+
+class Hang(BaseException):
+    """Raised in the person's code when time is up; `except Exception` lets it pass."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float = SECONDS):
+    """Raise Hang in this thread after so many seconds.
+
+    Works wherever CPython does, Windows too, between two steps of Python: what a
+    single call in C does, such as one enormous matrix product, is not interrupted.
+    """
+    thread = threading.get_ident()
+    lock, over = threading.Lock(), threading.Event()
+
+    def strike():
+        # Again every second, in case a bare `except:` swallowed the first.
+        pause = seconds
+        while not over.wait(pause):
+            with lock:
+                if not over.is_set():
+                    _raise_in(thread, Hang)
+            pause = 1.0
+
+    timer = threading.Thread(target=strike, daemon=True)
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+            _raise_in(thread, None)  # take back one that has not struck yet
+
+
+def _raise_in(thread: int, exception: type | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread),
+        ctypes.py_object(exception) if exception else None,
+    )
+
+
+class Prints(io.StringIO):
+    """Keeps the first lines that are printed, and counts the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = 0
+
+    def write(self, text: str) -> int:
+        if self.lines < PRINT_LINES:
+            super().write(text)
+        self.lines += text.count("\n")
+        return len(text)
+
+    @property
+    def kept(self) -> str:
+        lines = [line[:200] for line in self.getvalue().splitlines()[:PRINT_LINES]]
+        if self.lines > PRINT_LINES:
+            lines.append(f"… and {self.lines - PRINT_LINES} more lines")
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Put back what code may change for everybody after it; yields its Prints."""
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
+    prints = Prints()
+    try:
+        with (
+            torch.random.fork_rng(),
+            contextlib.redirect_stdout(prints),
+            torch.enable_grad(),
+        ):
+            yield prints
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+
+
+class OnCPU(TorchFunctionMode):
+    """Sends everything to the CPU, and remembers that somebody asked for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.redirected = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func is torch.Tensor.cuda:
+            self.redirected = True
+            return args[0]
+        if _is_gpu(kwargs.get("device")):
+            self.redirected = True
+            kwargs["device"] = "cpu"
+        if func is torch.Tensor.to and any(_is_gpu(a) for a in args[1:]):
+            self.redirected = True
+            args = tuple("cpu" if _is_gpu(a) else a for a in args)
+        return func(*args, **kwargs)
+
+
+def _is_gpu(device) -> bool:
+    return str(device).split(":")[0] in ("cuda", "mps", "xpu")
+
+
+def functions_of(candidate) -> list[types.FunctionType]:
+    """The functions that a class defines itself, or the function itself."""
+    members = vars(candidate).values() if isinstance(candidate, type) else [candidate]
+    found = []
+    for member in members:
+        member = getattr(member, "__func__", member)  # static and class methods
+        member = getattr(member, "fget", None) or member  # properties
+        while hasattr(member, "__wrapped__"):
+            member = member.__wrapped__
+        if isinstance(member, types.FunctionType):
+            found.append(member)
+    return found
+
+
+def reads_global(candidate, name: str) -> bool:
+    """Whether the code looks up a global of that name."""
+    return any(
+        instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        and instruction.argval == name
+        for function in functions_of(candidate)
+        for code in _codes(function.__code__)
+        for instruction in dis.get_instructions(code)
+    )
+
+
+def _codes(code: types.CodeType):
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+@contextlib.contextmanager
+def global_cfg(candidate, cfg: Config):
+    """Let code that reads the notebook's global `cfg` see the case's, for now."""
+    spaces = {id(f.__globals__): f.__globals__ for f in functions_of(candidate)}
+    held = [s for s in spaces.values() if isinstance(s.get("cfg"), Config)]
+    before = [space["cfg"] for space in held]
+    try:
+        for space in held:
+            space["cfg"] = cfg
+        yield
+    finally:
+        for space, old in zip(held, before, strict=True):
+            space["cfg"] = old
+
+
+_TRIVIAL = {
+    "RESUME",
+    "NOP",
+    "CACHE",
+    "COPY_FREE_VARS",
+    "PUSH_NULL",
+    "PRECALL",
+    "CALL",
+    "LOAD_CONST",
+    "LOAD_GLOBAL",
+    "LOAD_COMMON_CONSTANT",
+    "POP_TOP",
+    "RAISE_VARARGS",
+    "RETURN_CONST",
+    "RETURN_VALUE",
+}
+
+
+def is_blank(function: types.FunctionType) -> bool:
+    """A body of docstring, string, `pass`, `...` or `raise NotImplementedError`."""
+    before = None
+    for instruction in dis.get_instructions(function.__code__):
+        operation, value = instruction.opname, instruction.argval
+        if operation not in _TRIVIAL:
+            return False
+        if operation == "LOAD_GLOBAL" and value != "NotImplementedError":
+            return False
+        if operation == "RETURN_CONST" and value is not None:
+            return False
+        if operation == "RETURN_VALUE" and before is not None:
+            return False
+        before = value if operation == "LOAD_CONST" else None
+    return True

@@ -1,0 +1,61 @@
+"""Where an answer differs, when no known mistake explains it: facts, no guesses."""
+
+import io
+
+import torch
+from torch import Tensor
+
+from helpers.checks.observe import TOLERANCE
+
+
+def where(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
+    """Which positions, heads or features differ; empty when all of them do."""
+    scale = target[target.isfinite()].abs().max().clamp_min(1e-12)
+    wrong = (mine - target).abs() > TOLERANCE * scale
+    wrong |= mine.isnan() != target.isnan()
+    told = []
+    for axis, name in enumerate(axes):
+        others = [i for i in range(wrong.ndim) if i != axis]
+        touched = wrong.any(dim=others) if others else wrong
+        right = (~touched).nonzero().flatten().tolist()
+        off = touched.nonzero().flatten().tolist()
+        if off and right:
+            part = off if len(off) <= len(right) else right
+            listed = ", ".join(map(str, part[:5])) + (", …" if len(part) > 5 else "")
+            told.append(
+                f"only {name} {listed}"
+                if part is off
+                else f"every {name} except {listed}"
+            )
+    return "; ".join(told)
+
+
+def ratio(mine: Tensor, target: Tensor) -> float | None:
+    """The constant factor between two tensors, if there is one."""
+    used = target.abs() > 1e-3 * target.abs().max()
+    quotient = (mine[used] / target[used]).double()
+    if not used.any() or not quotient.isfinite().all():
+        return None
+    middle = quotient.median().item()
+    if torch.allclose(quotient, torch.tensor(middle).double(), rtol=1e-3, atol=0):
+        if torch.allclose(mine, target * middle, atol=1e-4 * mine.abs().max().item()):
+            return middle
+    return None
+
+
+def picture(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> bytes | None:
+    """Target, yours and the difference of one slice, as PNG bytes."""
+    if mine.shape != target.shape or mine.ndim < 2:
+        return None
+    from helpers import plots
+
+    mine, target = mine.detach().float(), target.detach().float()
+    difference = (mine - target).nan_to_num()
+    while mine.ndim > 2:  # the slice in which most is wrong
+        worst = difference.abs().flatten(1).sum(1).argmax()
+        mine, target, difference = mine[worst], target[worst], difference[worst]
+        axes = axes[1:]
+    figure = plots.compare(target, mine, difference, axes)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()

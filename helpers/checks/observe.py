@@ -1,0 +1,244 @@
+"""Running an answer, or the reference computation, on a case, and comparing."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from helpers.checks.cases import Case
+from helpers.checks.guard import OnCPU, global_cfg
+from helpers.checks.report import Mistake
+
+# Of the output's largest value. float32 carries 6e-8 of each number; sums over
+# d_model and d_mlp terms, in whatever order an answer adds them, lose about 1e-6 of
+# the scale. The smallest catalogued mistake (n - 1 at d_model 768) shifts the output
+# by 6.5e-4 of it, so 2e-5 stands well clear of both.
+TOLERANCE = 2e-5
+
+
+@dataclass
+class Seen:
+    """What came of one run.
+
+    Attributes:
+        output: what was returned, whatever it is.
+        error: the exception, if one was raised.
+        changed: names of the inputs that were changed in place.
+        gradients: by name, after a backward pass; None where there is none.
+    """
+
+    output: object = None
+    error: BaseException | None = None
+    changed: tuple[int, ...] = ()
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+
+
+Runner = Callable[..., object]
+
+
+def same(a: Tensor, b: Tensor, tolerance: float = TOLERANCE) -> bool:
+    """Equal shapes, and values within a tolerance relative to the largest finite one.
+
+    NaN equals NaN and an infinity its like, so that a mistake that makes NaN is
+    recognised by it.
+    """
+    if a.shape != b.shape:
+        return False
+    if not (a.is_floating_point() or b.is_floating_point()):
+        return torch.equal(a, b)
+    a, b = a.detach().double(), b.detach().double()
+    finite = b[b.isfinite()].abs()
+    scale = finite.max().item() if finite.numel() else 1.0
+    return torch.allclose(a, b, rtol=0, atol=tolerance * scale, equal_nan=True)
+
+
+def seeded(shape: torch.Size) -> Tensor:
+    """A fixed random direction for the backward pass."""
+    generator = torch.Generator().manual_seed(11)
+    return torch.randn(shape, generator=generator)
+
+
+def run(runner: Runner, case: Case) -> Seen:
+    """Call with clones of the case's inputs; an exception is a result as well."""
+    inputs = tuple(x.clone() for x in case.inputs)
+    try:
+        output = runner(*inputs, **case.extra)
+    except Exception as error:  # Hang is not an Exception: it ends the check
+        return Seen(error=error)
+    changed = tuple(
+        i
+        for i, (x, before) in enumerate(zip(inputs, case.inputs, strict=True))
+        if x.shape != before.shape
+        or not torch.equal(x.nan_to_num(), before.nan_to_num())
+    )
+    return Seen(output=output, changed=changed)
+
+
+def run_backward(
+    runner: Runner,
+    params: dict[str, nn.Parameter],
+    case: Case,
+    view: Callable[[Tensor], Tensor],
+) -> Seen:
+    """The same, and gradients of a fixed random projection of the output."""
+    inputs = tuple(
+        x.clone().requires_grad_() if x.is_floating_point() else x.clone()
+        for x in case.inputs
+    )
+    wanted = {f"input {i}": x for i, x in enumerate(inputs) if x.requires_grad}
+    wanted |= {name: p for name, p in params.items() if p.requires_grad}
+    try:
+        # The extra 1.0 lets code that works in place do so: no leaf is touched.
+        output = runner(
+            *(x * 1.0 if x.requires_grad else x for x in inputs), **case.extra
+        )
+        seen = view(output)
+        if not seen.requires_grad:
+            return Seen(output, gradients=dict.fromkeys(wanted))
+        finite = torch.where(seen.isfinite(), seen, 0.0)
+        total = (finite * seeded(seen.shape)).sum()
+        gradients = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    except Exception as error:
+        return Seen(error=error)
+    return Seen(output, gradients=dict(zip(wanted, gradients, strict=True)))
+
+
+@dataclass
+class Built:
+    """A class made into a runner, with its parameters, or the reason why not."""
+
+    runner: Runner | None = None
+    params: dict[str, nn.Parameter] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+    error: BaseException | None = None
+    redirected: bool = False  # it asked for a GPU in __init__
+    fresh: dict[str, Tensor] = field(default_factory=dict)  # before loading
+
+
+def build(candidate, case: Case) -> Built:
+    """A class gets `cfg` and the case's weights; a function is a runner already."""
+    if not isinstance(candidate, type):
+        return Built(runner=_with_cfg(candidate, candidate, case))
+    try:
+        with OnCPU() as device, global_cfg(candidate, case.cfg):
+            module = candidate(case.cfg)
+    except Exception as error:
+        return Built(error=error)
+    if not isinstance(module, nn.Module):
+        return Built(
+            mistakes=(
+                Mistake(
+                    "not-a-module",
+                    f"`{candidate.__name__}` is no `nn.Module`, so it has no weights "
+                    "that could be loaded or trained.",
+                    f"write `class {candidate.__name__}(nn.Module):`",
+                ),
+            )
+        )
+    fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
+    wrong = _parameters_wrong(module, case)
+    if wrong:
+        return Built(mistakes=wrong)
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            p.copy_(case.params[name])
+    return Built(
+        runner=_with_cfg(candidate, module, case),
+        params=dict(module.named_parameters()),
+        redirected=device.redirected,
+        fresh=fresh,
+    )
+
+
+def _with_cfg(candidate, callable_, case: Case) -> Runner:
+    def runner(*args, **kwargs):
+        with global_cfg(candidate, case.cfg):
+            return callable_(*args, **kwargs)
+
+    return runner
+
+
+def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
+    """Missing, renamed, misshapen or additional parameters, each by name."""
+    have = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    want = {name: tuple(p.shape) for name, p in case.params.items()}
+    spare = {name: shape for name, shape in have.items() if name not in want}
+    wrong = []
+    for name, shape in want.items():
+        if name not in have:
+            wrong.append(_missing(module, name, shape, spare))
+        elif have[name] != shape:
+            wrong.append(_misshapen(name, have[name], shape, case))
+    for name in spare:
+        wrong.append(
+            Mistake(
+                "extra-parameter",
+                f"There is a parameter `{name}` that GPT-2 does not have.",
+                "take it out, or make it a buffer if it is not learned",
+            )
+        )
+    return tuple(wrong)
+
+
+def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
+    owner, _, leaf = name.rpartition(".")
+    try:
+        plain = getattr(module.get_submodule(owner), leaf, None)
+    except AttributeError:
+        plain = None
+    if isinstance(plain, Tensor):
+        return Mistake(
+            "not-a-parameter",
+            f"`{name}` is a plain tensor or a buffer, so it is not learned and no "
+            "optimizer sees it.",
+            f"wrap it: `self.{leaf} = nn.Parameter(...)`",
+        )
+    alike = [other for other, s in spare.items() if s == shape]
+    if len(alike) == 1:
+        other = alike[0]
+        del spare[other]
+        return Mistake(
+            "renamed-parameter",
+            f"The parameter that should be called `{name}` is called `{other}`; "
+            "saved weights find their place by name.",
+            f"call it `{name}`",
+        )
+    return Mistake(
+        "missing-parameter",
+        f"There is no parameter `{name}`; it should have shape {list(shape)}.",
+        f"make it in `__init__`: `self.{leaf} = nn.Parameter(...)`",
+    )
+
+
+def _misshapen(name: str, have: tuple, want: tuple, case: Case) -> Mistake:
+    symbols = _symbols(want, case)
+    if have == want[::-1]:
+        hint = "the axes stand in the opposite order"
+    elif sorted(have) == sorted(want):
+        hint = "the axes stand in another order"
+    else:
+        hint = "take each size from `cfg`, so that the class fits every GPT-2"
+    return Mistake(
+        "misshapen-parameter",
+        f"`{name}` has shape {list(have)}; here it should be {list(want)}, "
+        f"which is [{symbols}].",
+        hint,
+    )
+
+
+def _symbols(shape: tuple, case: Case) -> str:
+    names = ("d_model", "n_heads", "d_head", "d_mlp", "d_vocab", "n_ctx")
+    size_names = {getattr(case.cfg, name): name for name in reversed(names)}
+    return ", ".join(size_names.get(size, str(size)) for size in shape)
+
+
+def own_frame(error: BaseException, candidate_files: set[str]):
+    """The last frame of a traceback that lies in the person's own code, or None."""
+    frames = [
+        (frame, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename in candidate_files
+    ]
+    return frames[-1] if frames else None

@@ -1,0 +1,153 @@
+"""What a check found, and how it is shown: HTML in a notebook, text elsewhere."""
+
+import base64
+import html
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with an answer.
+
+    Attributes:
+        name: a slug, such as "divides-by-n-minus-1".
+        message: what the code does now, what it should do, and why.
+        hint: where to look, or what to try.
+        exact: True only where the answer's output *equals* this mistake's.
+        line: the person's own line of code, where one can be named.
+    """
+
+    name: str
+    message: str
+    hint: str = ""
+    exact: bool = False
+    line: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one check.
+
+    Attributes:
+        check: the check's name, such as "layer_norm".
+        title: what was checked, as the person calls it: "LayerNorm".
+        status: "passed", "failed" or "todo".
+        mistakes: those present together; empty unless failed.
+        one_of: True when the mistakes are alternatives with one and the same output.
+        notes: remarks, on a passing answer too.
+        printed: the first lines that the person's code printed.
+        picture: PNG bytes (target, yours, difference), or None.
+    """
+
+    check: str
+    title: str
+    status: str
+    mistakes: tuple[Mistake, ...] = ()
+    one_of: bool = False
+    notes: tuple[str, ...] = ()
+    summary: str = ""
+    printed: str = ""
+    picture: bytes | None = field(default=None, repr=False)
+
+    @property
+    def headline(self) -> str:
+        """One line: a word, a symbol and the title."""
+        mark = {"passed": "✓ passed", "failed": "✗ not yet", "todo": "○ to do"}
+        return f"{mark[self.status]}: {self.title}"
+
+    def __str__(self) -> str:
+        lines = [self.headline]
+        if self.summary:
+            lines.append(f"  {self.summary}")
+        if self.one_of:
+            lines.append("  One of these (they give the same output here):")
+        for mistake in self.mistakes:
+            lines.append(f"  • {mistake.message}  [{mistake.name}]")
+            if mistake.line:
+                lines.append(f"    your line:  {mistake.line}")
+            if mistake.hint:
+                lines.append(f"    try: {mistake.hint}")
+        lines += [f"  note: {note}" for note in self.notes]
+        if self.printed:
+            lines.append("  your code printed:")
+            lines += [f"    | {line}" for line in self.printed.splitlines()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        colour = {"passed": "#009e73", "failed": "#d55e00", "todo": "#0072b2"}
+        rows = [f"<strong>{html.escape(self.headline)}</strong>"]
+        if self.summary:
+            rows.append(f"<div>{html.escape(self.summary)}</div>")
+        if self.one_of:
+            rows.append("<div>One of these (they give the same output here):</div>")
+        rows += [_mistake_html(mistake) for mistake in self.mistakes]
+        if self.picture:
+            data = base64.b64encode(self.picture).decode()
+            rows.append(
+                f'<img alt="Target, yours and their difference, side by side" '
+                f'style="max-width:100%;margin-top:6px" '
+                f'src="data:image/png;base64,{data}">'
+            )
+        rows += [f"<div><em>Note:</em> {html.escape(n)}</div>" for n in self.notes]
+        if self.printed:
+            rows.append(
+                "<details><summary>What your code printed</summary>"
+                f"<pre>{html.escape(self.printed)}</pre></details>"
+            )
+        # No background of our own: the report is read on light and dark themes.
+        return (
+            f'<div style="border-left:4px solid {colour[self.status]};'
+            f'padding:4px 12px;margin:4px 0;line-height:1.5">{"".join(rows)}</div>'
+        )
+
+
+def _mistake_html(mistake: Mistake) -> str:
+    parts = [html.escape(mistake.message)]
+    if mistake.line:
+        parts.append(f"<div>Your line: <code>{html.escape(mistake.line)}</code></div>")
+    if mistake.hint:
+        parts.append(f"<div><em>Try:</em> {html.escape(mistake.hint)}</div>")
+    slug = f'<small style="opacity:.7">[{html.escape(mistake.name)}]</small>'
+    return f'<div style="margin-top:4px">• {parts[0]} {slug}{"".join(parts[1:])}</div>'
+
+
+class CheckFailed(AssertionError):
+    """Raised by a check on a wrong answer; `.report` has the details."""
+
+    def __init__(self, report: Report):
+        super().__init__(str(report))
+        self.report = report
+
+    def _render_traceback_(self):
+        """What IPython shows in the place of a traceback: no frames of ours."""
+        names = ", ".join(m.name for m in self.report.mistakes)
+        return [f"CheckFailed: {self.report.title}: {names}. The report is above."]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Markdown that a notebook renders and a terminal prints."""
+
+    markdown: str
+
+    def __str__(self) -> str:
+        return self.markdown
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+
+def show(item) -> None:
+    """Display in a notebook, print elsewhere."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(item)
+        return
+    if getattr(get_ipython(), "kernel", None) is not None:
+        display(item)
+    else:
+        print(item)

@@ -1,0 +1,63 @@
+"""One way to make a figure move: controls above, a picture below.
+
+Only core ipywidgets are used, in the form that version 7.7 (Colab) has as well.
+"""
+
+import html
+from collections.abc import Callable
+
+import ipywidgets
+from ipywidgets import Widget
+from matplotlib.figure import Figure
+
+from helpers.plots import png
+
+NARROW = {"description_width": "initial"}
+
+
+def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widget:
+    """Redraw whenever a control changes.
+
+    Args:
+        draw: a pure function of the controls' values; returns a Figure, a string of
+            HTML, or a tuple of them, shown below one another.
+        controls: widgets by the name of draw's argument. What is no control of its
+            own (a label, a box of others) does not belong here.
+
+    Returns:
+        A widget to display. The first drawing happens at once and raises what `draw`
+        raises; an error in a later one is told in the panel, in the figure's place.
+    """
+    first = _parts(draw(**{name: c.value for name, c in controls.items()}))
+    views = [
+        ipywidgets.Image(format="png") if _is_png(p) else ipywidgets.HTML()
+        for p in first
+    ]
+    problem = ipywidgets.HTML()
+
+    def put(parts) -> None:
+        for view, part in zip(views, parts, strict=True):
+            view.value = part
+
+    def redraw(change=None) -> None:
+        try:
+            put(_parts(draw(**{name: c.value for name, c in controls.items()})))
+            problem.value = ""
+        except Exception as error:
+            problem.value = f"<b>{type(error).__name__}:</b> {html.escape(str(error))}"
+
+    put(first)
+    for control in controls.values():
+        control.style = NARROW
+        control.observe(redraw, names="value")
+    rows = [list(controls.values())[i : i + 3] for i in range(0, len(controls), 3)]
+    return ipywidgets.VBox([*map(ipywidgets.HBox, rows), problem, *views])
+
+
+def _is_png(part) -> bool:
+    return isinstance(part, bytes)
+
+
+def _parts(drawn) -> list[bytes | str]:
+    drawn = drawn if isinstance(drawn, tuple) else (drawn,)
+    return [png(part) if isinstance(part, Figure) else part for part in drawn]

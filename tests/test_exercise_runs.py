@@ -1,0 +1,150 @@
+"""The exercise edition as people meet it: solved, wrong, offline, on Colab."""
+
+import os
+import shutil
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from helpers import editions
+from notebook_tools import (
+    EXERCISES,
+    NOTEBOOKS,
+    ROOT,
+    complete,
+    exercises,
+    fill_in,
+    no_network,
+    outcomes,
+    silent_checks,
+)
+
+# A wrong answer, and words that its diagnosis must contain, one line each:
+# (notebook, exercise cell, code of the solution, code in its place, words).
+WRONG: list[tuple[str, str, str, str, str]] = []
+
+
+def test_the_network_is_really_blocked(tmp_path):
+    """The block that the next test relies on: quick, complete, and it keeps a log."""
+    log = tmp_path / "log"
+    script = (
+        "import socket, threading\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(server.getsockname()).close()\n"
+        "for target in (('192.0.2.1', 80), ('huggingface.co', 443)):\n"
+        "    try: socket.create_connection(target, timeout=30)\n"
+        "    except OSError as error: print(error)\n"
+    )
+    env = {**os.environ, **no_network(log)}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True
+    )
+    assert run.stdout.count("the network is blocked") == 2, run.stderr
+    assert log.read_text(encoding="utf-8").count("\n") == 2
+
+
+@pytest.mark.slow
+def test_one_person_does_the_whole_course_offline(my_gpt2, tmp_path, subtests):
+    """Every notebook in order, all exercises solved, one my_gpt2.py, no network."""
+    log = tmp_path / "network.log"
+    for name in NOTEBOOKS:
+        with subtests.test(notebook=name):
+            filled = fill_in(exercises(name), complete(name))
+            editions.execute(filled, EXERCISES, no_network(log), timeout=600)
+            assert silent_checks(filled, "passed") == []
+            assert not log.exists(), log.read_text(encoding="utf-8")
+    assert my_gpt2.exists()
+    assert "helpers.model" not in my_gpt2.read_text(encoding="utf-8")
+
+
+BY_NOTEBOOK = [
+    pytest.param(name, list(group), id=name)
+    for name, group in groupby(sorted(WRONG), key=lambda wrong: wrong[0])
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), BY_NOTEBOOK)
+def test_a_wrong_answer_stops_the_notebook_with_its_diagnosis(name, wrong, subtests):
+    filled = fill_in(exercises(name), complete(name))
+    changes = [(cell, old, new) for _, cell, old, new, _ in wrong]
+    heard = outcomes(filled, EXERCISES, changes, {})
+    for (_, cell, old, new, words), said in zip(wrong, heard, strict=True):
+        with subtests.test(cell=cell, answer=new):
+            assert said, f"{new!r} in the place of {old!r} passes"
+            assert "CheckFailed" in said
+            assert words in said
+
+
+@pytest.fixture(scope="module")
+def public_repository(tmp_path_factory) -> Path:
+    """The working tree as a bare repository, in the place of the public one."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a checkout")
+
+    def run(*arguments: str, cwd: Path = ROOT) -> str:
+        return subprocess.run(
+            [git, *arguments], cwd=cwd, check=True, capture_output=True, text=True
+        ).stdout
+
+    tree = tmp_path_factory.mktemp("tree")
+    listed = run("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
+    run("init", "-q", "-b", editions.RELEASE, cwd=tree)
+    run("add", "-A", cwd=tree)
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    run(*who, "commit", "-qm", "the course", cwd=tree)
+    bare = tmp_path_factory.mktemp("public") / "course.git"
+    run("clone", "-q", "--bare", str(tree), str(bare))
+    return bare
+
+
+def _in_an_empty_folder(tmp_path: Path, *sources: str, repository: str) -> str:
+    """Run cells as on Colab: a folder without the course, helpers not importable."""
+    folder = tmp_path / "content"
+    folder.mkdir(exist_ok=True)
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    client = NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(folder)}}
+    )
+    env = {**os.environ, "COURSE_REPOSITORY": repository}
+    env.pop("PYTHONPATH", None)
+    client.execute(env=env)
+    return notebook.cells[-1].outputs[0].text
+
+
+def test_the_first_cell_from_an_empty_folder(tmp_path, public_repository):
+    """As on Colab; run twice; the second run needs no repository any more."""
+    setup = next(c for c in exercises(NOTEBOOKS[0]).cells if c.id == "setup").source
+    where = "import helpers; print(helpers.__file__, Path.cwd(), EDITION)"
+    said = _in_an_empty_folder(
+        tmp_path,
+        setup,
+        "import shutil, os; os.environ['COURSE_REPOSITORY'] = 'file:///nowhere'",
+        setup,
+        where,
+        repository=public_repository.as_uri(),
+    )
+    module, cwd, edition = said.split()
+    content = tmp_path / "content"
+    assert Path(module).resolve().is_relative_to(content.resolve())
+    assert Path(cwd).resolve() == content.resolve(), "the working directory moved"
+    assert edition == "exercises"
+    assert (content / "clean-transformer" / "notebooks").is_dir()
+
+
+def test_a_repository_that_cannot_be_reached_is_said_in_a_sentence(tmp_path):
+    setup = editions.setup_source("exercises")
+    nowhere = (tmp_path / "nowhere.git").as_uri()
+    with pytest.raises(Exception, match="Cannot download the course from") as caught:
+        _in_an_empty_folder(tmp_path, setup, repository=nowhere)
+    assert nowhere in str(caught.value)

@@ -1,0 +1,323 @@
+"""Trains the shipped reference: a tokenizer and a small GPT-2 that tells stories.
+
+    python -m helpers.pretrain --out runs/stories            # about half an hour, 2 cores
+    python -m helpers.pretrain --out runs/stories --resume   # goes on after a kill
+    torchrun --nproc-per-node 2 -m helpers.pretrain          # the same on 2 processes
+    python -m helpers.pretrain --evaluate runs/stories       # gap to the floor, valid share
+
+Every step sees stories that no step saw before. Story `i` of step `s` depends on the seed,
+`s` and `i` alone: so a resumed run, and a run on several processes, see the same stories.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from helpers import stories
+
+SHIPPED = Path(__file__).parent / "assets" / "stories"
+END = "<|endoftext|>"  # stands before and after a story, and pads
+IGNORED = -100  # the target at padded positions; cross_entropy leaves it out
+
+
+def train_tokenizer(folder: Path, d_vocab: int = 1024, n_ctx: int = 128, n: int = 20_000):
+    """Train a byte-level BPE on `n` stories, save it to `folder` and return it.
+
+    All 256 bytes are in its alphabet, so it encodes any text.
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=d_vocab,
+        special_tokens=[END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    texts = (stories.sample(random.Random(f"tokenizer/{i}")) for i in range(n))
+    bpe.train_from_iterator(texts, trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    bpe.save(str(folder / "tokenizer.json"))
+    ends = dict.fromkeys(["bos_token", "eos_token", "pad_token", "unk_token"], END)
+    config = {  # written by hand: transformers 4 and 5 name the class differently
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": n_ctx,
+        "clean_up_tokenization_spaces": False,
+    }
+    text = json.dumps(config | ends, indent=2) + "\n"
+    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    return load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer saved in `folder`."""
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def encode(texts: list[str], tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stories as the model sees them: tokens and targets, both [batch, position].
+
+    A row is the end token, the story, the end token, padding. A target is the next token,
+    or `IGNORED` where that is padding.
+    """
+    end = tokenizer.eos_token_id
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest + 1), end)  # [batch, position]
+    targets = torch.full((len(rows), longest + 1), IGNORED)
+    for i, row in enumerate(rows):
+        tokens[i, 1 : len(row) + 1] = torch.tensor(row)
+        targets[i, : len(row) + 1] = torch.tensor([*row, end])
+    return tokens, targets
+
+
+def summed_loss(model, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """-log_prob of each story in nats: [batch]."""
+    logits = model(input_ids=tokens, use_cache=False).logits
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    )  # [batch * position]
+    return losses.view(targets.shape).sum(-1)
+
+
+# ---------------------------------------------------------------- how good is it
+
+
+class Gap(NamedTuple):
+    """Nats per token, end token counted."""
+
+    gap: float  # the model's loss minus the grammar's own, on the same stories
+    error: float  # the standard error of `gap`
+    loss: float  # the model's loss on those stories
+    floor: float  # the exact entropy, over all stories
+
+
+@torch.no_grad()
+def evaluate_gap(model, tokenizer, n: int = 2000, seed: str = "held-out") -> Gap:
+    """How far `model` is above the entropy floor, on `n` stories kept out of training.
+
+    Both losses are taken on the same stories, so their luck cancels.
+    """
+    texts = [stories.sample(random.Random(f"{seed}/{i}")) for i in range(n)]
+    losses, lengths = [], []
+    for at in range(0, n, 100):
+        tokens, targets = encode(texts[at : at + 100], tokenizer)
+        tokens, targets = tokens.to(model.device), targets.to(model.device)
+        losses += summed_loss(model, tokens, targets).tolist()
+        lengths += (targets != IGNORED).sum(-1).tolist()
+    excess = [loss + stories.log_prob(text) for loss, text in zip(losses, texts)]
+    gap = sum(excess) / sum(lengths)
+    spread = statistics.stdev(e - gap * m for e, m in zip(excess, lengths))
+    error = spread / math.sqrt(n) / statistics.mean(lengths)
+    return Gap(gap, error, sum(losses) / sum(lengths), stories.entropy_per_token(tokenizer))
+
+
+@torch.no_grad()
+def sample_stories(
+    model, tokenizer, n: int, temperature: float = 1.0, seed: int = 0
+) -> list[str]:
+    """Let `model` write `n` stories, from the end token to the end token, full softmax.
+
+    One that the context cannot hold ends in "…", which no valid story does.
+    """
+    model.eval()
+    generator, end = torch.Generator(model.device).manual_seed(seed), tokenizer.eos_token_id
+    texts: list[str] = []
+    while len(texts) < n:
+        batch = min(250, n - len(texts))
+        new = torch.full((batch, 1), end, device=model.device)  # [batch, 1]
+        rows, past = new, None
+        for _ in range(model.config.n_positions):
+            out = model(input_ids=new, past_key_values=past, use_cache=True)
+            past = out.past_key_values
+            chances = (out.logits[:, -1] / temperature).softmax(-1)  # [batch, d_vocab]
+            new = torch.multinomial(chances, 1, generator=generator)
+            rows = torch.cat([rows, new], dim=1)  # [batch, position]
+            if (rows[:, 1:] == end).any(dim=1).all():
+                break
+        for row in rows[:, 1:].tolist():
+            finished = end in row
+            text = tokenizer.decode(row[: row.index(end)] if finished else row)
+            texts.append(text if finished else text + "…")
+    return texts
+
+
+def evaluate(folder: Path, n: int = 1000) -> None:
+    """Print the gap to the floor, and the share of valid stories among `n`."""
+    model, tokenizer = GPT2LMHeadModel.from_pretrained(folder), load_tokenizer(folder)
+    result = evaluate_gap(model.eval(), tokenizer)
+    print(f"floor {result.floor:.4f}, loss {result.loss:.4f} nats per token (2000 held-out)")
+    print(f"gap to the floor {result.gap:.5f} ± {result.error:.5f} nats per token")
+    texts = sample_stories(model, tokenizer, n)
+    wrong = [text for text in texts if not stories.valid(text)]
+    print(f"valid: {n - len(wrong)} of {n} sampled stories ({1 - len(wrong) / n:.1%})")
+    for text in wrong[:5]:
+        print(f"  not valid: {stories.explain(text)}")
+
+
+# ---------------------------------------------------------------- training
+
+
+def save_checkpoint(folder: Path, state: dict, keep: int = 2) -> None:
+    """Write `state` so that a kill at any moment leaves whole files; keep the last two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / "unfinished.tmp"
+    with aside.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, folder / f"step_{state['step']:07d}.pt")
+    for old in sorted(folder.glob("step_*.pt"))[:-keep]:
+        old.unlink()
+
+
+def load_checkpoint(folder: Path) -> dict | None:
+    """The newest checkpoint in `folder` that can be read, or None."""
+    for path in sorted(folder.glob("step_*.pt"), reverse=True):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as problem:  # a cut or foreign file raises a dozen kinds of error
+            kind = type(problem).__name__
+            print(f"{path.name} cannot be read ({kind}); trying the one before it.")
+    return None
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
+    """Up in a straight line for `warmup` steps, then down a cosine to 0."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def train(args: argparse.Namespace) -> list[float]:
+    """Train as `args` say; return the loss of every step, in nats per token."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if cuda else None)
+    device = device if cuda else torch.device("cpu")
+    if world > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        return _train(args, device, rank, world)
+    finally:
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
+    if rank == 0 and not (args.resume and (args.out / "tokenizer.json").exists()):
+        train_tokenizer(args.out, args.d_vocab, args.n_ctx)
+    if world > 1:
+        dist.barrier()
+    tokenizer = load_tokenizer(args.out)
+    end = tokenizer.eos_token_id
+    torch.manual_seed(args.seed)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=args.n_ctx, n_embd=args.d_model,
+        n_layer=args.n_layers, n_head=args.d_model // 32, resid_pdrop=0.0, embd_pdrop=0.0,
+        attn_pdrop=0.0, bos_token_id=end, eos_token_id=end, pad_token_id=end,
+        activation_function="gelu_pytorch_tanh",
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config).to(device)
+    # GPT-2's "gelu_new" is the same function in seven operations: 10% slower in training.
+    config.activation_function = "gelu_new"
+    # Decay pulls on matrices only: a gain should stay near 1, a bias where it is needed.
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": args.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99))
+    step, losses, checkpoints = 0, [], args.out / "checkpoints"
+    state = load_checkpoint(checkpoints) if args.resume else None
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, losses = state["step"], state["losses"]
+    elif rank == 0:
+        for old in checkpoints.glob("step_*.pt"):  # of an earlier run
+            old.unlink()
+    runner = DistributedDataParallel(model) if world > 1 else model
+
+    floor, started = stories.entropy_per_token(tokenizer), time.monotonic()
+    bar = tqdm(total=args.steps, initial=step, disable=rank > 0, unit="step", mininterval=1)
+    while step < args.steps and time.monotonic() - started < args.seconds:
+        # A process takes every world-th story, so that all of them share one batch.
+        mine = range(rank, args.batch, world)
+        seeds = [f"{args.seed}/{step}/{i}" for i in mine]
+        texts = [stories.sample(random.Random(seed)) for seed in seeds]
+        tokens, targets = (part.to(device) for part in encode(texts, tokenizer))
+        total = summed_loss(runner, tokens, targets).sum()
+        many = (targets != IGNORED).sum()
+        sums = torch.stack([total.detach(), many])
+        if world > 1:
+            dist.all_reduce(sums)
+        # The mean over the tokens of all processes; DDP divides gradients by `world`.
+        optimizer.zero_grad()
+        (total * world / sums[1]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.lr, args.warmup)
+        optimizer.step()
+        losses.append((sums[0] / sums[1]).item())
+        step += 1
+        bar.update()
+        bar.set_postfix(loss=f"{losses[-1]:.4f}", floor=f"{floor:.4f}", refresh=False)
+        if rank == 0 and (step % args.save_every == 0 or step == args.steps):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoints, state | {"step": step, "losses": losses})
+    bar.close()
+    if rank == 0:
+        model.save_pretrained(args.out)
+        curve = json.dumps([round(loss, 6) for loss in losses])
+        (args.out / "curve.json").write_text(curve, encoding="utf-8")
+        print(f"{step} steps in {time.monotonic() - started:.0f} s; model in {args.out}")
+    return losses
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; `argv` None means the real one."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--evaluate", nargs="?", const=SHIPPED, type=Path, metavar="FOLDER",
+        help="measure the model in FOLDER (default: the shipped one); train nothing")
+    add("--out", type=Path, default=Path("runs/stories"), help="where the model goes")
+    add("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    add("--steps", type=int, default=6000)
+    add("--seconds", type=float, default=math.inf, help="stop (and save) after so long")
+    add("--batch", type=int, default=32, help="stories a step, over all processes")
+    add("--lr", type=float, default=2e-3, help="highest learning rate")
+    add("--warmup", type=int, default=100, help="steps")
+    add("--weight-decay", type=float, default=0.01)
+    add("--seed", type=int, default=0)
+    add("--save-every", type=int, default=100, help="steps from checkpoint to checkpoint")
+    add("--d-vocab", type=int, default=1024, help="tokens, at most")
+    add("--d-model", type=int, default=128)
+    add("--n-layers", type=int, default=4)
+    add("--n-ctx", type=int, default=128)
+    return parser.parse_args(argv)  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, or measure with `--evaluate`."""
+    args = parse_arguments(argv)
+    evaluate(args.evaluate) if args.evaluate else train(args)
+
+
+if __name__ == "__main__":
+    main()

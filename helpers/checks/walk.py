@@ -1,0 +1,272 @@
+"""Which part of a model built from earlier classes is wrong.
+
+Each part (`ln1`, `attn`, `blocks.0.mlp`, ...) is given the input that it should get,
+and its output is compared with that of the course's part under the same weights. The
+first that departs is named. Where all parts are right, what is wrong is how they are
+put together, and the first part that reads the wrong thing is named.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from helpers.checks import crash
+from helpers.checks.cases import Case
+from helpers.checks.catalogue import gradients_equal
+from helpers.checks.guard import global_cfg
+from helpers.checks.observe import TOLERANCE, Seen, run, run_backward, same
+from helpers.checks.report import Mistake
+
+CHECKS = {  # the class of a part by its attribute, and its own check
+    "embed": "embed",
+    "pos_embed": "pos_embed",
+    "ln1": "layer_norm",
+    "attn": "attention",
+    "ln2": "layer_norm",
+    "mlp": "mlp",
+    "ln_final": "layer_norm",
+    "unembed": "unembed",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a part: its name in the model, its input, its output, the line."""
+
+    name: str
+    given: object
+    gives: object
+    line: str = ""
+
+
+def parts_of(course: nn.Module) -> list[str]:
+    """The names of the course's parts; containers such as ModuleList are none."""
+    containers = (nn.ModuleList, nn.ModuleDict)
+    return [
+        name
+        for name, part in course.named_modules()
+        if name and not isinstance(part, containers)
+    ]
+
+
+@contextlib.contextmanager
+def recorded(
+    module: nn.Module, names: list[str], files: Set[str] = frozenset()
+) -> Iterator[list[Call]]:
+    """Keep every call of these parts, in the order in which they finish.
+
+    `forward` itself is wrapped, not hooked: some people call `self.attn.forward(x)`.
+    """
+    calls: list[Call] = []
+    wrapped = []
+    for name in names:
+        with contextlib.suppress(AttributeError):
+            part = module.get_submodule(name)
+            if "forward" not in vars(part):  # a shared part is wrapped once
+                part.forward = _recording(part.forward, name, calls, files)
+                wrapped.append(part)
+    try:
+        yield calls
+    finally:
+        for part in wrapped:
+            del part.forward
+
+
+def _recording(forward: Callable, name: str, calls: list[Call], files: Set[str]):
+    def wrapper(*args, **kwargs):
+        given = _copy(next(iter((*args, *kwargs.values())), None))
+        line = _line(files)
+        output = forward(*args, **kwargs)
+        calls.append(Call(name, given, _copy(output), line))
+        return output
+
+    return wrapper
+
+
+def _copy(value):
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _line(files: Set[str]) -> str:
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename not in files:
+        frame = frame.f_back
+    return crash.line_of(frame, frame.f_lineno) if frame else ""
+
+
+def right_calls(course: nn.Module, inputs: tuple[Tensor, ...]) -> list[Call]:
+    """What each part of the course's model is given and gives, innermost first."""
+    with recorded(course, parts_of(course)) as calls, torch.no_grad():
+        course(*(x.clone() for x in inputs))
+    return calls
+
+
+def wrong_part(
+    module: nn.Module, course: nn.Module, case: Case, backward: bool = False
+) -> list[Mistake]:
+    """The first part that is wrong on its right input; empty when all are right.
+
+    Args:
+        module: the person's, with the case's weights loaded.
+        course: the course's, with the same weights.
+        case: its inputs are handed to the whole model.
+        backward: compare gradients as well.
+    """
+    calls = right_calls(course, case.inputs)
+    for call in calls:
+        try:
+            part = module.get_submodule(call.name)
+        except AttributeError:
+            continue
+        target = course.get_submodule(call.name)
+        if type(part) is type(target):
+            continue  # the course's own class, used while an exercise was blank
+        told = _compare(part, target, call, case, backward)
+        if told is not None:
+            inner = [c for c in calls if c.name.startswith(call.name + ".")]
+            if inner:  # its own parts came before it and were right
+                step = Case(case.source, case.cfg, (call.given,))
+                return [told, *wrong_wiring(part, target, step)]
+            return [told]
+    return []
+
+
+def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | None:
+    """What is wrong with one part on its right input, or None."""
+    step = Case(case.source, case.cfg, (call.given,))
+    kind = type(part).__name__
+    place = f"`{kind}` (as `{call.name}`)"
+    slug = "wrong-in-" + call.name.replace(".", "-").replace("_", "-")
+    own = CHECKS.get(call.name.rpartition(".")[2])
+    again = f"`checks.{own}({kind})` tells more" if own else f"look at your `{kind}`"
+
+    def runner(x):
+        with global_cfg(type(part), case.cfg):
+            return part(x)
+
+    with torch.no_grad():
+        seen = run(runner, step)
+    if seen.error is not None:
+        told = crash.describe(seen.error, type(part), f" in your {place}")
+        return Mistake(slug, told.message, f"{told.hint}; {again}", line=told.line)
+    if seen.changed:
+        return Mistake(
+            slug,
+            f"Your {place} changes its input: what it overwrites is the residual "
+            "stream, which others read after it.",
+            again,
+        )
+    if not isinstance(seen.output, Tensor):
+        what = type(seen.output).__name__.replace("NoneType", "None")
+        return Mistake(slug, f"Your {place} returns {what}, not a tensor.", again)
+    if seen.output.shape != call.gives.shape:
+        return Mistake(
+            slug,
+            f"Your {place} gives shape {list(seen.output.shape)}; it should give "
+            f"{list(call.gives.shape)}.",
+            again,
+        )
+    if not same(seen.output, call.gives):
+        return Mistake(
+            slug,
+            f"Your {place} is wrong: it gets the right input and gives another output "
+            "than GPT-2's. All that comes before it is right.",
+            again,
+        )
+    if backward and not _gradients_agree(part, target, step):
+        return Mistake(
+            slug,
+            f"The gradient goes wrong in your {place}; its output is right.",
+            f"look for `detach`, `.data`, `no_grad` or numpy in it; {again}",
+        )
+    return None
+
+
+def _gradients_agree(part: nn.Module, target: nn.Module, step: Case) -> bool:
+    def gradients(module) -> Seen:
+        return run_backward(module, dict(module.named_parameters()), step, lambda x: x)
+
+    mine, right = gradients(part), gradients(target)
+    for name, gradient in mine.gradients.items():
+        if gradient is None and name.endswith("b_K"):  # no output can show it
+            mine.gradients[name] = right.gradients[name]
+    return gradients_equal(10 * TOLERANCE)(mine, right)
+
+
+def wrong_wiring(
+    module: nn.Module,
+    course: nn.Module,
+    case: Case,
+    files: Set[str] = frozenset(),
+    named: dict[str, Tensor] | None = None,
+) -> list[Mistake]:
+    """The first part that is not called once, or not on its right input.
+
+    Only for modules whose parts are all right.
+
+    Args:
+        module: the person's, with the case's weights loaded.
+        course: the course's, with the same weights.
+        case: its inputs are handed to both.
+        files: the person's files or cells, to name the line.
+        named: further tensors by name, to say what a part reads instead.
+    """
+    names = parts_of(course)
+    direct = [n for n in names if not any(n.startswith(m + ".") for m in names)]
+    right = [call for call in right_calls(course, case.inputs) if call.name in direct]
+    with (
+        recorded(module, direct, files) as calls,
+        global_cfg(type(module), case.cfg),
+        torch.no_grad(),
+        contextlib.suppress(Exception),  # what was called until then still tells
+    ):
+        module(*(x.clone() for x in case.inputs))
+    known = {"the input": case.inputs[0]}
+    known |= {f"the output of `{call.name}`": call.gives for call in right}
+    known |= named or {}
+    for i, call in enumerate(right):
+        mine = [c for c in calls if c.name == call.name]
+        slug = "wiring-at-" + call.name.replace(".", "-").replace("_", "-")
+        if not mine:
+            return [Mistake(slug, f"`{call.name}` is never used.")]
+        if not _equal(mine[0].given, call.given):
+            got, wanted = _name(mine[0].given, known), _name(call.given, known)
+            got = got or "something else"
+            wanted = wanted or f"what comes after `{right[i - 1].name}`"
+            return [
+                Mistake(
+                    slug,
+                    f"Each part by itself is right. `{call.name}` reads {got}; it "
+                    f"should read {wanted}.",
+                    line=mine[0].line or None,
+                )
+            ]
+        if len(mine) > 1:
+            return [
+                Mistake(
+                    slug,
+                    f"`{call.name}` is called {len(mine)} times; once is right.",
+                    line=mine[1].line or None,
+                )
+            ]
+    last = right[-1].name
+    return [
+        Mistake(
+            "wiring-after-" + last.replace(".", "-").replace("_", "-"),
+            "Each part is right and reads the right thing; what you return after "
+            f"`{last}` is not.",
+            "what should be added up at the end, and what returned?",
+        )
+    ]
+
+
+def _equal(a: object, b: object) -> bool:
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and same(a, b)
+
+
+def _name(value: object, known: dict[str, Tensor]) -> str | None:
+    return next((name for name, x in known.items() if _equal(value, x)), None)

@@ -9,23 +9,23 @@ import random
 import socket
 from pathlib import Path
 
-import pytest
-from jupyter_client.connect import LocalPortCache
-from nbmake import pytest_items
-
-from helpers.editions import hidden_errors
-from notebook_tools import silent_checks
-
 MAX_WORKERS = 4  # each runs a kernel with PyTorch in it: about 1 GB of memory
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
-# Before anything imports torch, and inherited by every kernel.
+# Set before anything imports torch; every kernel inherits it.
 os.environ.setdefault(
     "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, WORKERS)))
 )
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MPLBACKEND", None)  # a kernel chooses its own: inline
 os.environ.pop("COURSE_REFERENCE", None)
+
+import pytest  # noqa: E402
+from jupyter_client.connect import LocalPortCache  # noqa: E402
+from nbmake import pytest_items  # noqa: E402
+
+from helpers.editions import hidden_errors  # noqa: E402
+from notebook_tools import silent_checks  # noqa: E402
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -40,7 +40,8 @@ def test_the_course_has_all_its_notebooks_and_no_other():
 
 
 def test_both_editions_are_current():
-    assert editions.drift() == [], "run: python -m helpers.editions"
+    drift = editions.drift()
+    assert not drift, "\n".join([*drift, "Run: python -m helpers.editions"])
 
 
 @pytest.mark.parametrize("path", BOTH)

@@ -1,0 +1,51 @@
+"""Notebooks in a real JupyterLab, in a real Chromium."""
+
+import pytest
+
+import lab
+from helpers.editions import WIDGET_TEXT
+from notebook_tools import NOTEBOOKS, complete
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        lab.browser_path() is None, reason="no Chromium or Chrome on this machine"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab over a copy of the course, its kernels' my_gpt2.py apart."""
+    scratch = tmp_path_factory.mktemp("lab")
+    with lab.Lab(lab.course_copy(scratch / "course"), scratch) as running:
+        yield running
+
+
+@pytest.fixture
+def page(server):
+    """A page of a fresh browser; afterwards no kernel is left."""
+    with lab.browser_page() as fresh:
+        yield fresh
+    server.stop_kernels()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_widget_draws_anew_when_it_is_moved(name, server, page):
+    """Run all; move every slider, menu and switch; nothing fails, pictures change."""
+    saved = {
+        cell.id
+        for cell in complete(name).cells
+        for output in cell.get("outputs", [])
+        if output.get("data", {}).get("text/plain") == WIDGET_TEXT
+    }
+    notebook = lab.Notebook(page, server, f"notebooks/{name}.ipynb")
+    notebook.run_all()
+    cells = notebook.cells_with(".jupyter-widgets")
+    assert len(cells) == len(saved), "not every widget is on the page"
+    for cell in cells:
+        shown = notebook.look(cell)
+        still = notebook.move(cell)
+        assert notebook.errors() + notebook.problems == []
+        assert notebook.look(cell) != shown, f"nothing changed: {still}"

@@ -355,12 +355,13 @@ def _load_model(name: str, source: tuple[str, bool]):
         _refuse_what_differs(name, config)
         logging.disable_progress_bar()
         # "eager" is the attention that hands out its pattern
-        return GPT2LMHeadModel.from_pretrained(
+        model, found = GPT2LMHeadModel.from_pretrained(
             path,
             config=config,
             local_files_only=local,
             attn_implementation="eager",
             dtype=torch.float32,
+            output_loading_info=True,
         )
     except ModelNotLoaded:
         raise
@@ -369,6 +370,13 @@ def _load_model(name: str, source: tuple[str, bool]):
             f"{name!r} could not be loaded: {_first_line(error)} "
             "Check the name, or save the model again."
         ) from error
+    if found["missing_keys"]:
+        # transformers would go on with random numbers in their place
+        raise ModelNotLoaded(
+            f"{name!r} lacks {len(found['missing_keys'])} of its weights, "
+            f"{sorted(found['missing_keys'])[0]} for one; save the model again."
+        )
+    return model
 
 
 def _refuse_what_differs(name: str, config) -> None:

@@ -20,6 +20,7 @@ class Case:
         cfg: the configuration the answer is built with.
         inputs: the tensors handed to the answer (a clone each time).
         params: the weights of a class, by name; empty for a function.
+        buffers: tensors that a class must keep without learning them, by name.
         expected: transformers' own output; None where transformers has no such
             step by itself, and the reference computation's output is the target.
         grad: also compare the gradients with respect to inputs and parameters.
@@ -31,6 +32,7 @@ class Case:
     cfg: Config
     inputs: tuple[Tensor, ...]
     params: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
     expected: Tensor | None = None
     grad: bool = False
     extra: dict = field(default_factory=dict)

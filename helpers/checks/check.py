@@ -1,7 +1,6 @@
 """A check: judge an answer, name its mistakes, say so, keep what passes."""
 
 import inspect
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers import model, my_code
-from helpers.checks import catalogue, crash, narrow
+from helpers.checks import catalogue, crash, narrow, walk
 from helpers.checks.cases import Case
 from helpers.checks.catalogue import Known
 from helpers.checks.guard import (
@@ -60,9 +59,15 @@ class Check:
         adapt: makes an accepted variant of an output the usual one, with a note.
         prepare: makes an accepted variant of an answer the usual one.
         stages: names and values of the right computation's steps, in order.
+        built_of_parts: the answer is built of earlier classes: when it is wrong, look
+            for the first part that is wrong on its right input, then at the wiring.
         causal: the output at a position must not depend on later positions.
         may_be_unused: parameters whose absence no output shows, with a note.
+        fresh: looks at the starting values of the parameters; returns a note or, where
+            they are part of the exercise, a Mistake.
         tolerance: relative to the output's scale.
+        against: what a passing answer equals.
+        keep: save it to my_gpt2.py; False for warm-ups, which are no part of a GPT-2.
     """
 
     name: str
@@ -79,10 +84,13 @@ class Check:
     adapt: Callable[[Tensor, Case], tuple[Tensor, str | None]] | None = None
     prepare: Callable | None = None
     stages: Callable[[Case], dict[str, Tensor]] | None = None
+    built_of_parts: bool = False
     causal: bool = False
     may_be_unused: dict[str, str] = field(default_factory=dict)
-    fresh: Callable[[dict[str, Tensor]], str | None] | None = None
+    fresh: Callable[[dict[str, Tensor]], str | Mistake | None] | None = None
     tolerance: float = TOLERANCE
+    against: str = "Hugging Face's GPT-2"
+    keep: bool = True
     _hints_shown: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self):
@@ -98,7 +106,7 @@ class Check:
             CheckFailed: when the answer is wrong; its `.report` says how.
         """
         report = self.examine(candidate)
-        if report.status == "passed":
+        if report.status == "passed" and self.keep:
             kept = my_code.save(self.answer, candidate)
             if kept:
                 saved = f"{report.summary} Saved in {kept.name}."
@@ -121,7 +129,6 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
-        start = time.perf_counter()
         with undisturbed() as prints:
             try:
                 with time_limit(SECONDS):
@@ -136,11 +143,6 @@ class Check:
                     )
                 )
         report = replace(report, printed=prints.kept)
-        if report.status == "passed":
-            report = replace(
-                report,
-                summary=f"{report.summary} ({time.perf_counter() - start:.1f} s)",
-            )
         return report
 
     # How it is judged
@@ -199,7 +201,11 @@ class Check:
         with torch.no_grad():
             return run(
                 lambda *xs, **extra: self.compute(
-                    *xs, p=case.params, cfg=case.cfg, **extra, **switches
+                    *xs,
+                    p=case.params | case.buffers,
+                    cfg=case.cfg,
+                    **extra,
+                    **switches,
                 ),
                 case,
             )
@@ -212,7 +218,7 @@ class Check:
         }
         return run_backward(
             lambda *xs, **extra: self.compute(
-                *xs, p=params, cfg=case.cfg, **extra, **switches
+                *xs, p=params | case.buffers, cfg=case.cfg, **extra, **switches
             ),
             params,
             case,
@@ -273,6 +279,8 @@ class _Judgement:
             return wrong
         if self.check.fresh and builds[0].fresh:
             note = self.check.fresh(builds[0].fresh)
+            if isinstance(note, Mistake):
+                return self.check._failed(note)
             self.notes += [note] if note else []
         sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
         what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
@@ -281,7 +289,7 @@ class _Judgement:
             self.check.answer,
             "passed",
             notes=tuple(dict.fromkeys(self.notes)),
-            summary=f"Equal to Hugging Face's GPT-2 on {sources}{what}.",
+            summary=f"Equal to {self.check.against} on {sources}{what}.",
         )
 
     def _adapted(self, seen: Seen, case: Case) -> Seen:
@@ -376,7 +384,8 @@ class _Judgement:
         case, target, output = self.cases[i], self.target(i), seen.output
         where = f" on {case.label}" if len(bad) < len(self.cases) else ""
         if seen.error is not None:
-            return [crash.describe(seen.error, self.candidate, where)]
+            part = self._wrong_part(built, case)
+            return part or [crash.describe(seen.error, self.candidate, where)]
         if output is None:
             return [
                 Mistake(
@@ -389,7 +398,7 @@ class _Judgement:
             return [
                 Mistake(
                     "not-a-tensor",
-                    f"Your code returns {type(output).__name__}; it should be a tensor.",
+                    f"Your code returns {type(output).__name__}, not a tensor.",
                     "return the tensor itself",
                 )
             ]
@@ -447,8 +456,9 @@ class _Judgement:
 
     def _departure(self, built: Built, case: Case) -> list[Mistake]:
         """The first stage that the answer does not make, with the line."""
-        if self.check.stages is None:
-            return []
+        walked = self._wrong_part(built, case) or self._wrong_wiring(built, case)
+        if walked or self.check.stages is None:
+            return walked
         recorder = Recorder(crash.files_of(self.candidate))
         with recorder:
             run(built.runner, case)
@@ -463,6 +473,22 @@ class _Judgement:
                 line=departure.line or None,
             )
         ]
+
+    def _wrong_part(self, built: Built, case: Case, backward=False) -> list[Mistake]:
+        """The first of the answer's own parts that is wrong on its right input."""
+        if not self.check.built_of_parts:
+            return []
+        course = build(self.check.course, case).module
+        return walk.wrong_part(built.module, course, case, backward)
+
+    def _wrong_wiring(self, built: Built, case: Case) -> list[Mistake]:
+        """The first part that is not given what it should get."""
+        if not self.check.built_of_parts:
+            return []
+        course = build(self.check.course, case).module
+        named = self.check.stages(case) if self.check.stages else {}
+        files = crash.files_of(self.candidate)
+        return walk.wrong_wiring(built.module, course, case, files, named)
 
     def _sees_the_future(self, built: Built, case: Case) -> bool:
         first = case.inputs[0]
@@ -504,7 +530,9 @@ class _Judgement:
         if found:
             named = [known.as_mistake() for known in dict.fromkeys(sum(found, ()))]
             return check._failed(*named, one_of=len(found) > 1)
-        return check._failed(self._gradient_fact(seen[bad[0]], right[bad[0]]))
+        i = bad[0]
+        part = self._wrong_part(used[i], cases[i], backward=True)
+        return check._failed(*part, self._gradient_fact(seen[i], right[i]))
 
     def _viewed(self, case: Case):
         def view(output):

@@ -110,6 +110,7 @@ class Built:
     """A class made into a runner, with its parameters, or the reason why not."""
 
     runner: Runner | None = None
+    module: nn.Module | None = None
     params: dict[str, nn.Parameter] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
     error: BaseException | None = None
@@ -138,14 +139,17 @@ def build(candidate, case: Case) -> Built:
             )
         )
     fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
-    wrong = _parameters_wrong(module, case)
+    wrong = _buffers_wrong(module, case) + _parameters_wrong(module, case)
     if wrong:
         return Built(mistakes=wrong)
     with torch.no_grad():
         for name, p in module.named_parameters():
             p.copy_(case.params[name])
+        for name, value in case.buffers.items():
+            module.get_buffer(name).copy_(value)
     return Built(
         runner=_with_cfg(candidate, module, case),
+        module=module,
         params=dict(module.named_parameters()),
         redirected=device.redirected,
         fresh=fresh,
@@ -164,7 +168,8 @@ def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
     """Missing, renamed, misshapen or additional parameters, each by name."""
     have = {name: tuple(p.shape) for name, p in module.named_parameters()}
     want = {name: tuple(p.shape) for name, p in case.params.items()}
-    spare = {name: shape for name, shape in have.items() if name not in want}
+    known = want.keys() | case.buffers.keys()
+    spare = {name: shape for name, shape in have.items() if name not in known}
     wrong = []
     for name, shape in want.items():
         if name not in have:
@@ -182,12 +187,46 @@ def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
     return tuple(wrong)
 
 
+def _buffers_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
+    """Buffers that are missing, learned, not saved, or of another shape."""
+    buffers, saved = dict(module.named_buffers()), module.state_dict()
+    wrong = []
+    for name, value in case.buffers.items():
+        register = f'`self.register_buffer("{name}", ...)`'
+        if name in dict(module.named_parameters()):
+            slug, told = "buffer-is-learned", "is a parameter, so it would be learned"
+        elif name in buffers and buffers[name].shape != value.shape:
+            slug = "misshapen-buffer"
+            told = f"has shape {list(buffers[name].shape)}, not {list(value.shape)}"
+        elif name in buffers and name not in saved:
+            slug, told = "buffer-not-saved", "is not in `state_dict()`, so not saved"
+            register = "leave out `persistent=False`"
+        elif name in buffers:
+            continue
+        elif isinstance(getattr(module, name, None), Tensor):
+            slug = "not-a-buffer"
+            told = "is a plain tensor: not in `state_dict()`, and `.to(device)` leaves "
+            told += "it behind"
+        else:
+            slug = "missing-buffer"
+            told = f"is missing; it should be a buffer of shape {list(value.shape)}"
+        wrong.append(Mistake(slug, f"`{name}` {told}.", register))
+    return tuple(wrong)
+
+
 def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
     owner, _, leaf = name.rpartition(".")
     try:
         plain = getattr(module.get_submodule(owner), leaf, None)
     except AttributeError:
         plain = None
+    if isinstance(plain, nn.Parameter):
+        first = next(n for n, p in module.named_parameters() if p is plain)
+        return Mistake(
+            "shared-parameter",
+            f"`{name}` and `{first}` are one and the same parameter; GPT-2 has two.",
+            "make a new module for each place: calling the class makes one",
+        )
     if isinstance(plain, Tensor):
         return Mistake(
             "not-a-parameter",

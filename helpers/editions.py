@@ -294,7 +294,7 @@ def read(path: Path) -> NotebookNode:
     try:
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
-        raise EditionError(f"{path.stem}: not a valid notebook: {error.message}") from None
+        raise EditionError(f"{path.stem}: not valid: {error.message}") from None
     return notebook
 
 

@@ -1,7 +1,6 @@
 """What the tests of notebooks share: the list of notebooks, filling in, running."""
 
 import copy
-import os
 from pathlib import Path
 
 from nbclient import NotebookClient
@@ -81,10 +80,7 @@ def no_network(log: Path) -> dict[str, str]:
 
 
 def outcomes(
-    notebook: NotebookNode,
-    folder: Path,
-    wrong: list[tuple[str, str, str]],
-    env: dict[str, str],
+    notebook: NotebookNode, folder: Path, wrong: list[tuple[str, str, str]]
 ) -> list[str]:
     """Put wrong answers into a filled-in notebook, one at a time, in one kernel.
 
@@ -92,7 +88,6 @@ def outcomes(
         notebook: all exercises solved.
         folder: the kernel's working directory.
         wrong: (cell id, code in the solution, code to put in its place).
-        env: environment variables for the kernel.
 
     Returns:
         For each, what the notebook said when it stopped; "" if it did not stop before
@@ -107,7 +102,7 @@ def outcomes(
     missing = {cell_id for cell_id, _, _ in wrong} - set(ids)
     assert not missing, f"there is no cell {missing}"
     last = max(_check_after(ids, cell_id) for cell_id, _, _ in wrong)
-    with client.setup_kernel(env={**os.environ, **env}):
+    with client.setup_kernel():
         for index, cell in cells[: last + 1]:
             for number, (cell_id, old, new) in enumerate(wrong):
                 if cell_id != cell.id:

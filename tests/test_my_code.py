@@ -1,0 +1,418 @@
+"""`my_gpt2.py`: what is kept of a person's notebook, in real IPython cells."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+
+from helpers import model, my_code
+
+ROOT = Path(my_code.__file__).resolve().parents[1]
+NORM = """
+class LayerNorm(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(cfg.d_model))
+
+    def forward(self, x):
+        return {}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A fresh my_gpt2.py, in the exercise edition."""
+    target = tmp_path / "my_gpt2.py"
+    monkeypatch.setenv("COURSE_MY_GPT2", str(target))
+    before = my_code.edition()
+    my_code.edition("exercises")
+    yield target
+    my_code.edition(before)
+    sys.modules.pop("my_gpt2", None)
+
+
+@pytest.fixture
+def cells(file, monkeypatch):
+    """Run cells as a notebook does; returns a function from source to namespace."""
+    main, displayhook = sys.modules["__main__"], sys.displayhook
+    excepthook = sys.excepthook
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
+
+    def run(*sources):
+        for source in sources:
+            result = shell.run_cell(source, store_history=True)
+            result.raise_error()
+        return shell.user_ns
+
+    run("import torch\nfrom torch import nn\nfrom helpers import my_code")
+    yield run
+    InteractiveShell.clear_instance()
+    sys.modules["__main__"], sys.displayhook = main, displayhook
+    sys.excepthook = excepthook
+
+
+def run_alone(file):
+    """Execute the file as any module; return its names."""
+    text = file.read_text(encoding="utf-8")
+    assert "helpers.model" not in text
+    space = {"__name__": "somewhere_else"}
+    exec(compile(text, str(file), "exec"), space)
+    return space
+
+
+def test_class_with_comments_and_imports(cells, file):
+    cells(
+        "# My layer norm\n"
+        + NORM.format("x * self.w")
+        .lstrip()
+        .replace("    def f", "    # a remark\n    ### BEGIN SOLUTION\n    def f")
+        + "        ### END SOLUTION\n",
+        "LayerNorm = (lambda c: (my_code.save('LayerNorm', c), c)[1])(LayerNorm)",
+    )
+    text = file.read_text(encoding="utf-8")
+    assert "# My layer norm\nclass LayerNorm" in text and "# a remark" in text
+    assert "SOLUTION" not in text
+    assert "import torch\nfrom torch import nn\n" in text
+    assert list(run_alone(file)["LayerNorm"].__mro__)[1] is torch.nn.Module
+
+
+def test_aliases_helpers_constants_and_decorators(cells, file):
+    cells(
+        "import torch as t\nimport torch.nn.functional as F\nimport math, functools\n"
+        "from fancy_einsum import einsum\nfrom jaxtyping import Float, jaxtyped\n"
+        "from torch import Tensor\nfrom helpers import Config",
+        "SCALE = math.sqrt(2 / math.pi)\nnever_used = 3\n"
+        "Resid = Float[Tensor, 'batch position d_model']\n"
+        "square = lambda x: x ** 2",
+        "def loud(f):\n    def wrapper(*a):\n        return f(*a)\n    return wrapper",
+        "def cube(x):\n    return x * square(x)\n\n\n"
+        "class Base(nn.Module):\n    @staticmethod\n    def one():\n        return 1\n",
+        "class MLP(Base):\n"
+        "    def __init__(self, cfg: Config):\n"
+        "        super().__init__()\n"
+        "        self.W = t.nn.Parameter(t.ones(cfg.d_model, 2))\n\n"
+        "    @loud\n"
+        "    def forward(self, x: Resid) -> Float[Tensor, '...']:\n"
+        "        y = einsum('b p d, d m -> b p m', x, self.W)\n"
+        "        return F.relu(SCALE * cube(y))\n",
+        "y = 5\nassert my_code.save('MLP', MLP)",
+    )
+    text = file.read_text(encoding="utf-8")
+    for part in ("from fancy_einsum import einsum", "import torch as t", "lambda"):
+        assert part in text
+    assert "SCALE = math.sqrt(2 / math.pi)" in text
+    assert "import torch.nn.functional as F" in text
+    assert "never_used" not in text and "\ny = 5" not in text
+    space = run_alone(file)
+    out = space["MLP"](space["Config"](d_model=3))(torch.ones(1, 2, 3))
+    assert out.shape == (1, 2, 2)
+
+
+def test_annotated_by_jaxtyping(cells, file):
+    cells(
+        "from jaxtyping import Float, jaxtyped",
+        "@jaxtyped(typechecker=None)\n"
+        "def gelu_new(x: Float[torch.Tensor, '...']):\n    return x",
+        "assert my_code.save('gelu_new', gelu_new)",
+    )
+    assert run_alone(file)["gelu_new"](2) == 2
+
+
+def test_two_classes_in_a_cell_and_the_object_that_passed(cells, file):
+    cells(
+        NORM.format("'first'") + NORM.format("'second'") + "\nclass Embed:\n"
+        "    def forward(self):\n        return 'embed'\n",
+        "passed = LayerNorm",
+        NORM.format("'a later one, not checked'"),
+        "my_code.save('LayerNorm', passed)",
+        "my_code.save('Embed', Embed)",
+    )
+    text = file.read_text(encoding="utf-8")
+    assert "'second'" in text and "'first'" not in text and "later" not in text
+    assert text.index("class LayerNorm") < text.index("class Embed")
+
+
+def test_newer_version_replaces(cells, file):
+    cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
+    cells(NORM.format("2"), "my_code.save('LayerNorm', LayerNorm)")
+    text = file.read_text(encoding="utf-8")
+    assert text.count("class LayerNorm") == 1 and "return 2" in text
+
+
+def test_a_dependency_that_passed_is_not_overwritten(cells, file):
+    cells(NORM.format("'passed'"), "my_code.save('LayerNorm', LayerNorm)")
+    cells(
+        NORM.format("'unchecked'"),
+        "class TransformerBlock:\n    def __init__(self, cfg):\n"
+        "        self.ln1 = LayerNorm(cfg)\n",
+        "my_code.save('TransformerBlock', TransformerBlock)",
+    )
+    text = file.read_text(encoding="utf-8")
+    assert "'passed'" in text and "'unchecked'" not in text
+
+
+def test_method_from_outside_is_refused(cells, file, capsys):
+    cells(
+        NORM.format("0"),
+        "def forward(self, x):\n    return x\nLayerNorm.forward = forward",
+        "assert my_code.save('LayerNorm', LayerNorm) is None",
+    )
+    assert "forward was put into the class from outside" in capsys.readouterr().out
+    assert not file.exists()
+
+
+def test_helper_name_used_twice_is_refused(cells, file, capsys):
+    cells(
+        "def scale(x):\n    return 2 * x",
+        NORM.format("scale(x)"),
+        "my_code.save('LayerNorm', LayerNorm)",
+        "def scale(x):\n    return 3 * x",
+        "def gelu_new(x):\n    return scale(x)",
+        "assert my_code.save('gelu_new', gelu_new) is None",
+    )
+    assert "LayerNorm in the file uses another `scale`" in capsys.readouterr().out
+    cells(NORM.format("scale(x) + 1"), "assert my_code.save('LayerNorm', LayerNorm)")
+    assert "3 * x" in file.read_text(encoding="utf-8")
+
+
+def test_same_name_other_import_is_refused(cells, file, capsys):
+    cells(
+        "from einops import einsum\ndef attention_scores(q):\n    return einsum(q)",
+        "my_code.save('attention_scores', attention_scores)",
+        "from torch import einsum\ndef attention_values(q):\n    return einsum(q)",
+        "assert my_code.save('attention_values', attention_values) is None",
+    )
+    assert "another `einsum`" in capsys.readouterr().out
+
+
+def test_other_name_partial_and_lambda(cells, file):
+    cells(
+        NORM.replace("LayerNorm", "Mine").format("x"),
+        "my_code.save('LayerNorm', Mine)",
+        "from functools import partial\nimport torch.nn.functional as F",
+        "gelu_new = partial(F.gelu, approximate='tanh')",
+        "gelu_new = (lambda f: (my_code.save('gelu_new', f), f)[1])(gelu_new)",
+        "cross_entropy = lambda logits, tokens: 0",
+        "my_code.save('cross_entropy', cross_entropy)",
+    )
+    space = run_alone(file)
+    assert space["LayerNorm"] is space["Mine"]
+    assert space["gelu_new"](torch.zeros(1)) == 0
+    assert space["cross_entropy"](1, 2) == 0
+
+
+def test_a_config_of_ones_own(cells, file):
+    cells(
+        "from dataclasses import dataclass",
+        "@dataclass\nclass Config:\n    d_model: int = 7  # small\n",
+        "Config = (lambda c: (my_code.save('Config', c), c)[1])(Config)",
+        NORM.format("x").replace("cfg)", "cfg: Config)"),
+        "my_code.save('LayerNorm', LayerNorm)",
+    )
+    assert "# small" in file.read_text(encoding="utf-8")
+    assert run_alone(file)["Config"]().d_model == 7
+
+
+def test_global_cfg_and_values_of_the_notebook(cells, file, capsys):
+    cells(
+        "from helpers import Config\ncfg = Config(d_model=6)\nsizes = [cfg.d_model]",
+        "eps = 0\nfor eps in [1, 2]:\n    pass",
+        NORM.format("cfg.d_model + sizes[0] + eps"),
+        "my_code.save('LayerNorm', LayerNorm)",
+        "table = torch.ones(3) if cfg else None\nmodel = my_code",
+        "def gelu_new(x):\n    return model",
+        "assert my_code.save('gelu_new', gelu_new) is None",
+    )
+    space = run_alone(file)
+    assert space["cfg"].d_model == 6 and space["eps"] == 2
+    assert "`my_code` of this notebook" in capsys.readouterr().out
+
+
+def test_blank_exercises(cells, file):
+    cells(
+        "from helpers.model import Attention\nassert my_code.save('Attention', "
+        "Attention) is None",
+        "class TransformerBlock:\n    def __init__(self, cfg):\n"
+        "        self.attn = Attention(cfg)\n",
+        "assert my_code.save('TransformerBlock', TransformerBlock)",
+    )
+    assert "class Attention" not in file.read_text(encoding="utf-8")
+    block = my_code.load("TransformerBlock")
+    assert isinstance(block(model.Config(d_model=4)).attn, model.Attention)
+
+
+def test_building_on_a_blank_class_is_refused(cells, file, capsys):
+    cells(
+        "from helpers.model import Attention",
+        "class Cached(Attention):\n    def forward(self, x):\n        return x\n",
+        "assert my_code.save('Cached', Cached) is None",
+    )
+    assert "Attention, which is still to do" in capsys.readouterr().out
+
+
+def test_load_says_which_and_its_classes_are_saved_once(cells, file, capsys):
+    cells(NORM.format("x"), "my_code.save('LayerNorm', LayerNorm)")
+    capsys.readouterr()
+    cells("%reset -f", "from helpers import my_code")
+    space = cells("LayerNorm, MLP = my_code.load('LayerNorm', 'MLP')")
+    said = "LayerNorm: yours (my_gpt2.py) · MLP: the course's\n"
+    assert said in capsys.readouterr().out
+    assert space["MLP"] is model.MLP
+    assert "return x" in inspect.getsource(space["LayerNorm"])
+    before = file.read_text(encoding="utf-8")
+    cells("assert my_code.save('LayerNorm', LayerNorm)")
+    assert file.read_text(encoding="utf-8") == before
+    cells(
+        "class TransformerBlock:\n    def __init__(self, cfg):\n"
+        "        self.ln1 = LayerNorm(cfg)\n",
+        "my_code.save('TransformerBlock', TransformerBlock)",
+    )
+    assert file.read_text(encoding="utf-8").count("class LayerNorm") == 1
+
+
+def test_a_file_that_raises(file, capsys):
+    file.write_text("1 / 0\n", encoding="utf-8")
+    assert my_code.load("MLP") is model.MLP
+    assert "could not be loaded (ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_python_is_moved_aside(cells, file, capsys):
+    file.write_text("class (", encoding="utf-8")
+    cells(NORM.format("x"), "my_code.save('LayerNorm', LayerNorm)")
+    aside = file.with_name("my_gpt2.broken-1.py")
+    assert aside.read_text(encoding="utf-8") == "class ("
+    assert "my_gpt2.broken-1.py" in capsys.readouterr().out
+    run_alone(file)
+
+
+def test_edits_by_hand_stay(cells, file):
+    cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
+    text = file.read_text(encoding="utf-8")
+    edited = text.replace("if __name__", "# mine\nmine = [\n    1,\n]\n\nif __name__")
+    file.write_text(edited, encoding="utf-8")
+    cells(NORM.format("2"), "my_code.save('LayerNorm', LayerNorm)")
+    text = file.read_text(encoding="utf-8")
+    assert "# mine\nmine = [\n    1,\n]" in text and "return 2" in text
+
+
+def test_the_complete_edition_writes_nothing(cells, file, capsys):
+    file.write_text("class MLP:\n    pass\n", encoding="utf-8")
+    my_code.edition("complete")
+    cells(NORM.format("x"), "assert my_code.save('LayerNorm', LayerNorm) is None")
+    assert "LayerNorm" not in file.read_text(encoding="utf-8")
+    assert my_code.load("MLP") is model.MLP
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError):
+        my_code.edition("exercise")
+
+
+def test_a_crash_while_writing(cells, file, monkeypatch, capsys):
+    cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
+    before = file.read_bytes()
+
+    def crash(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", crash)
+    cells(NORM.format("2"), "assert my_code.save('LayerNorm', LayerNorm) is None")
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob("*.tmp*")) + list(file.parent.glob(".*.tmp"))
+    assert "disk full" in capsys.readouterr().out
+
+
+WRITER = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.history_manager.enabled = False
+shell.run_cell("from helpers import my_code; my_code.edition('exercises')")
+for i in range(20):
+    name = f"{sys.argv[1]}{i}"
+    shell.run_cell(f"def {name}():\\n    return {i}", store_history=True)
+    shell.run_cell(f"assert my_code.save('{name}', {name})").raise_error()
+"""
+
+
+def test_two_notebooks_at_once(file):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, who], env=env, cwd=file.parent)
+        for who in ("left", "right")
+    ]
+    assert [w.wait(timeout=120) for w in writers] == [0, 0]
+    space = run_alone(file)
+    assert all(
+        space[f"{who}{i}"]() == i for who in ("left", "right") for i in range(20)
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A folder with a tiny GPT-2 and the tokenizer of the shipped one's kind."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {letter: i for i, letter in enumerate([end, *letters])}
+    core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=end, eos_token=end
+    )
+    torch.manual_seed(0)
+    config = GPT2Config(
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        n_positions=16,
+        vocab_size=len(vocab),
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "tiny")
+    tokenizer.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_the_file_continues_a_text(cells, file, tiny):
+    source = inspect.getsource(model)
+    cells(source)  # the course's code, as if the person had written it
+    order = [n for n in my_code.COURSE if n != "Config"]
+    for name in reversed(order[:-2]):
+        cells(f"assert my_code.save('{name}', {name})")
+
+    def run(*args):
+        return subprocess.run(
+            [sys.executable, str(file), *args],
+            env={**os.environ, "COURSE_REFERENCE": str(tiny), "PYTHONUTF8": "1"},
+            cwd=file.parent,
+            capture_output=True,
+            encoding="utf-8",
+        )
+
+    missing = run("Once")
+    assert missing.returncode == 1
+    assert missing.stderr == "Still to do before this runs: DemoTransformer.\n"
+    for name in order[-2:]:
+        cells(f"assert my_code.save('{name}', {name})")
+    names = [
+        node.name
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    ]
+    assert names == my_code.COURSE
+    # 12 bytes and more tokens than the 16 positions: the window slides
+    first = run("Once upon a ", "--seed", "1", "--tokens", "30")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("Once upon a ")
+    assert len(first.stdout) > len("Once upon a \n")

@@ -3,6 +3,7 @@
 import io
 
 import matplotlib
+import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -71,6 +72,18 @@ def heat(axes, values, signed: bool = False, title: str = "", bar: bool = True):
     return image
 
 
+def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
+    """Horizontal bars, the first one on top."""
+    figure, axes = new_figure(width=6, height=0.9 + 0.24 * len(labels))
+    ax = axes[0, 0]
+    ax.barh(range(len(labels)), values, color=BLUE)
+    # a token may hold $, which matplotlib takes for the start of a formula
+    ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel, title=title.replace("$", r"\$"))
+    return figure
+
+
 def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
     """Target, yours and the difference, side by side; all [rows, columns]."""
     figure, axes = new_figure(columns=3, width=9, height=2.6)
@@ -79,4 +92,74 @@ def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
         heat(ax, values, signed=True, title=title)
         ax.set_xlabel(axis_names[-1])
     axes[0][0].set_ylabel(axis_names[-2])
+    return figure
+
+
+def gpt2_map(n_layers: int) -> Figure:
+    """GPT-2 from left to right; each box bears the notebook that builds it."""
+    figure, axes = new_figure(width=9, height=2.9)
+    ax = axes[0, 0]
+    ax.set(xlim=(-0.6, 11.6), ylim=(-0.6, 2.3))
+    ax.axis("off")
+    plus = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": ORANGE}
+    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
+
+    def box(x: float, y: float, name: str, notebook: str, colour: str) -> None:
+        label = f"{name}\n{notebook}" if notebook else name
+        frame = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": colour}
+        ax.text(x, y, label, ha="center", va="center", fontsize=9, bbox=frame, zorder=3)
+
+    def line(start: tuple[float, float], end: tuple[float, float]) -> None:
+        ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
+
+    line((0, 0), (11.2, 0))
+    box(0, 0, "tokens", "", GREY)
+    box(1.3, 0, "Embed\n+ PosEmbed", "03", BLUE)
+    for left, name, notebook in ((2.8, "Attention", "04"), (5.4, "    MLP    ", "05")):
+        line((left, 0), (left, 1))
+        line((left, 1.2), (left + 0.98, 1.2))
+        line((left + 1.4, 1.2), (left + 1.4, 0.15))
+        box(left, 1.2, "LayerNorm", "02", BLUE)
+        box(left + 1.4, 1.2, name, notebook, BLUE)
+        ax.text(left + 1.4, 0, "+", ha="center", va="center", zorder=4, bbox=plus)
+    block = {"fill": False, "edgecolor": ORANGE, "linestyle": "--", "linewidth": 1.4}
+    ax.add_patch(matplotlib.patches.Rectangle((2.1, -0.5), 5.2, 2.4, **block))
+    ax.text(2.15, 2.0, f"TransformerBlock 06, {n_layers} in a row", color=RED)
+    box(8.15, 0, "LayerNorm", "02", BLUE)
+    box(9.5, 0, "Unembed", "03", BLUE)
+    box(10.75, 0, "logits", "", GREY)
+    ax.text(4.9, -0.28, "residual stream", color=GREY, fontsize=9, ha="center")
+    return figure
+
+
+def norm_places() -> Figure:
+    """A block twice: LayerNorm on the branches (pre-norm), or on the stream."""
+    figure, axes = new_figure(columns=2, width=9.5, height=2.4)
+    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
+
+    def box(ax, x: float, y: float, name: str, colour: str) -> None:
+        frame = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour}
+        ax.text(x, y, name, ha="center", va="center", fontsize=8, bbox=frame, zorder=3)
+
+    def line(ax, *points: tuple[float, float]) -> None:
+        for start, end in zip(points, points[1:], strict=False):
+            ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
+
+    titles = ("pre-norm: GPT-2", "post-norm: the Transformer of 2017")
+    for ax, title in zip(axes[0], titles, strict=True):
+        before = title.startswith("pre")
+        ax.set(xlim=(-0.2, 8.4), ylim=(-0.7, 1.8), title=title)
+        ax.axis("off")
+        line(ax, (0, 0), (8.3, 0))
+        for left, name, norm in ((0.6, "attn", "ln1"), (4.6, "mlp", "ln2")):
+            plus = left + 2.0
+            line(ax, (left, 0), (left, 1.15), (plus, 1.15), (plus, 0.2))
+            box(ax, left + 1.4 if before else left + 1.0, 1.15, name, BLUE)
+            if before:
+                box(ax, left + 0.5, 1.15, norm, ORANGE)
+            else:
+                box(ax, plus + 0.9, 0, norm, ORANGE)
+            sign = {"boxstyle": "circle,pad=0.1", "fc": "white", "ec": GREY}
+            ax.text(plus, 0, "+", ha="center", va="center", bbox=sign, zorder=3)
+        ax.text(0, -0.5, "residual stream", color=GREY, fontsize=8)
     return figure

@@ -26,10 +26,34 @@ from notebook_tools import (
 # Wrong answers, each with the diagnosis that must stop the notebook:
 # (notebook, exercise cell), {(code of the solution, code in its place): words}.
 WRONG = {
+    ("00_start_here", "next-token-exercise"): {("[:, -1]", ""): "all-positions"},
+    ("01_building_blocks", "config-exercise"): {
+        ("d_mlp: int", "d_mlp"): "no-annotation",
+        ("n_heads: int = 12", "n_head: int = 12"): "renamed-field",
+    },
+    ("01_building_blocks", "scale-and-shift-exercise"): {
+        ("nn.Parameter(torch.ones(cfg.d_model))", "1.0"): "missing-parameter",
+        ("super().__init__()", "pass"): "no-super-init",
+    },
+    ("01_building_blocks", "mix-values-exercise"): {
+        ("batch key_pos n_heads", "batch position n_heads"): "values-not-tied",
+    },
     ("02_layernorm", "layernorm-exercise"): {
         ("centred.pow(2).mean(", "residual.var("): "divides-by-n-minus-1",
         ("* self.w", ""): "weight-unused",
         ("return ", ""): "no-return",
+    },
+    ("03_embeddings", "merge-pair-exercise"): {
+        ("merged[-1] += token", "merged.append(token)"): "nothing-merged",
+    },
+    ("03_embeddings", "embed-exercise"): {
+        ("self.W_E[tokens]", "self.W_E.T[tokens]"): "transposed-table",
+    },
+    ("03_embeddings", "pos-embed-exercise"): {
+        ("self.W_pos[:position]", "self.W_pos[:batch]"): "counts-the-batch",
+    },
+    ("03_embeddings", "unembed-exercise"): {
+        (" + self.b_U", ""): "bias-unused",
     },
 }
 

@@ -1,7 +1,7 @@
 """The inputs on which answers are judged: where a mistake would show."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
@@ -24,6 +24,8 @@ class Case:
         expected: transformers' own output; None where transformers has no such
             step by itself, and the reference computation's output is the target.
         grad: also compare the gradients with respect to inputs and parameters.
+        explains: known mistakes are recognised on it; False where wrong code stops
+            for reasons of its own, such as an index beyond the table.
         extra: keyword arguments that both sides get.
         detail: what is special about the inputs: "on a batch of one".
     """
@@ -35,6 +37,7 @@ class Case:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     expected: Tensor | None = None
     grad: bool = False
+    explains: bool = True
     extra: dict = field(default_factory=dict)
     detail: str = ""
 
@@ -76,7 +79,7 @@ STIRRED = Config(
 
 
 @cache
-def stirred() -> Source:
+def stirred(n_layers: int = STIRRED.n_layers) -> Source:
     """A tiny GPT-2 of transformers in which every parameter is random.
 
     In a fresh GPT-2 the biases are 0 and the LayerNorm gains 1, so that forgetting
@@ -84,7 +87,7 @@ def stirred() -> Source:
     """
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    c = STIRRED
+    c = replace(STIRRED, n_layers=n_layers)
     generator = torch.Generator().manual_seed(7)
     with torch.random.fork_rng(devices=[]):
         model = GPT2LMHeadModel._from_config(

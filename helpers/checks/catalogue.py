@@ -22,6 +22,7 @@ class Known:
         switches: keyword arguments that make the reference computation wrong so.
         hint: where to look.
         gradient: the output is right and only the gradient tells.
+        alone: not tried in pairs: rare, and every pair costs time.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Known:
     switches: dict = field(default_factory=dict)
     hint: str = ""
     gradient: bool = False
+    alone: bool = False
 
     def as_mistake(self) -> Mistake:
         return Mistake(self.name, f"{self.does} {self.should}", self.hint, exact=True)
@@ -52,6 +54,8 @@ def explain(
     Several explanations are several truths: on these inputs nobody can tell them
     apart. A pair is only tried when no single mistake fits.
     """
+    if not any(_tells(one) for one in seen):
+        return []
     right = [compute(case, {}) for case in cases]
 
     def fits(explanation: Explanation) -> bool:
@@ -71,9 +75,27 @@ def explain(
         return singles
     return [
         pair
-        for pair in itertools.combinations(catalogue, 2)
+        for pair in itertools.combinations([k for k in catalogue if not k.alone], 2)
         if not pair[0].switches.keys() & pair[1].switches.keys() and fits(pair)
     ]
+
+
+def names_of(found: Sequence[Explanation]) -> tuple[list[Mistake], bool]:
+    """Each mistake once, and whether several explanations are left.
+
+    Entries of one name are ways in which one mistake comes out, no alternatives.
+    """
+    ways = {frozenset(known.name for known in one): one for one in found}
+    named = {known.name: known for one in ways.values() for known in one}
+    return [known.as_mistake() for known in named.values()], len(ways) > 1
+
+
+def _tells(seen: Seen) -> bool:
+    """Whether an output can be recognised: one that is NaN all over could be any."""
+    output = seen.output
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        return True
+    return bool(output.isfinite().any())
 
 
 def outputs_equal(view: Callable[[Tensor], Tensor], tolerance: float):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from helpers import model, my_code
 from helpers.checks import catalogue, crash, narrow, walk
-from helpers.checks.cases import Case
+from helpers.checks.cases import Case, stirred
 from helpers.checks.catalogue import Known
 from helpers.checks.guard import (
     SECONDS,
@@ -62,6 +62,9 @@ class Check:
         built_of_parts: the answer is built of earlier classes: when it is wrong, look
             for the first part that is wrong on its right input, then at the wiring.
         causal: the output at a position must not depend on later positions.
+        facts: what a look at an unexplained output, of the right shape, shows for
+            certain: a property that fails.
+        in_place: the answer may write into its input; it always gets a clone.
         may_be_unused: parameters whose absence no output shows, with a note.
         fresh: looks at the starting values of the parameters; returns a note or, where
             they are part of the exercise, a Mistake.
@@ -86,6 +89,8 @@ class Check:
     stages: Callable[[Case], dict[str, Tensor]] | None = None
     built_of_parts: bool = False
     causal: bool = False
+    facts: Callable[[Tensor, Case], list[Mistake]] | None = None
+    in_place: bool = False
     may_be_unused: dict[str, str] = field(default_factory=dict)
     fresh: Callable[[dict[str, Tensor]], str | Mistake | None] | None = None
     tolerance: float = TOLERANCE
@@ -129,6 +134,7 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
+        stirred()  # made once, before the clock starts: its imports may be slow
         with undisturbed() as prints:
             try:
                 with time_limit(SECONDS):
@@ -226,6 +232,18 @@ class Check:
         )
 
 
+_RANDOM = Mistake(
+    "random",
+    "The same input gives another output the second time.",
+    "look for dropout, random numbers, or something kept from the first call",
+)
+
+
+def _left_blank(error: BaseException | None) -> bool:
+    """A NotImplementedError of the person's, not of a module without `forward`."""
+    return isinstance(error, NotImplementedError) and '"forward"' not in str(error)
+
+
 class _Judgement:
     """One answer on all cases: first what it returns, then its gradients."""
 
@@ -254,11 +272,13 @@ class _Judgement:
                 'it asks for a GPU by name in `__init__`; leave that to `.to("cuda")`'
             )
         seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
-        todo = next((s for s in seen if isinstance(s.error, NotImplementedError)), None)
-        if todo:
+        if any(_left_blank(s.error) for s in seen):
             return self.check._to_do(self.candidate)
         seen = [self._adapted(s, c) for s, c in zip(seen, self.cases, strict=True)]
         mistakes = self._changed_inputs(seen)
+        if mistakes:
+            part = self._wrong_part(builds[0], self.cases[0])
+            mistakes = part or mistakes  # which of its parts does that
         bad = [i for i, s in enumerate(seen) if not self._right(i, s)]
         if bad:
             return self._wrong_values(builds, seen, bad, mistakes)
@@ -266,14 +286,7 @@ class _Judgement:
             return self.check._failed(*mistakes)
         again = run(builds[0].runner, self.cases[0])
         if not self._right(0, self._adapted(again, self.cases[0])):
-            return self.check._failed(
-                Mistake(
-                    "random",
-                    "The same input gives another output the second time.",
-                    "look for dropout, random numbers, or something kept from the "
-                    "first call",
-                )
-            )
+            return self.check._failed(_RANDOM)
         wrong = self._wrong_gradients(builds)
         if wrong:
             return wrong
@@ -314,7 +327,7 @@ class _Judgement:
 
     def _wrong_build(self, builds: list[Built]) -> Report | None:
         for built, case in zip(builds, self.cases, strict=True):
-            if isinstance(built.error, NotImplementedError):
+            if _left_blank(built.error):
                 return self.check._to_do(self.candidate)
             if built.error is not None:
                 where = f" while it is made for {case.label}"
@@ -336,7 +349,7 @@ class _Judgement:
         return self.check._failed(*wrong.mistakes)
 
     def _changed_inputs(self, seen: list[Seen]) -> list[Mistake]:
-        if not any(s.changed for s in seen):
+        if self.check.in_place or not any(s.changed for s in seen):
             return []
         return [
             Mistake(
@@ -350,20 +363,19 @@ class _Judgement:
 
     def _wrong_values(self, builds, seen, bad, mistakes) -> Report:
         check = self.check
+        used = [i for i, case in enumerate(self.cases) if case.explains]
         found = catalogue.explain(
             [k for k in check.known if not k.gradient],
             check.reference_run,
-            self.cases,
-            seen,
+            [self.cases[i] for i in used],
+            [seen[i] for i in used],
             check.pairs,
             catalogue.outputs_equal(check.view, check.tolerance),
         )
         picture = self._picture(seen, bad)
         if found:
-            named = [known.as_mistake() for known in dict.fromkeys(sum(found, ()))]
-            return check._failed(
-                *mistakes, *named, one_of=len(found) > 1, picture=picture
-            )
+            named, one_of = catalogue.names_of(found)
+            return check._failed(*mistakes, *named, one_of=one_of, picture=picture)
         i = bad[0]
         narrowed = self._narrowed(builds[i], seen[i], i, bad)
         return check._failed(*mistakes, *narrowed, picture=picture)
@@ -434,7 +446,8 @@ class _Judgement:
         place = narrow.where(mine, goal, self.check.axes)
         if place:
             facts.append(f"it differs at {place}")
-        found = self._departure(built, case)
+        found = self.check.facts(output.detach(), case) if self.check.facts else []
+        found += self._departure(built, case)
         if self.check.causal and self._sees_the_future(built, case):
             found.append(
                 Mistake(
@@ -444,6 +457,9 @@ class _Judgement:
                     "look at the causal mask",
                 )
             )
+        again = self._adapted(run(built.runner, case), case).output
+        if isinstance(again, Tensor) and not same(again, output):
+            return [_RANDOM]
         told = "; ".join(facts) or "it differs everywhere"
         return [
             *found,
@@ -528,8 +544,8 @@ class _Judgement:
             equal,
         )
         if found:
-            named = [known.as_mistake() for known in dict.fromkeys(sum(found, ()))]
-            return check._failed(*named, one_of=len(found) > 1)
+            named, one_of = catalogue.names_of(found)
+            return check._failed(*named, one_of=one_of)
         i = bad[0]
         part = self._wrong_part(used[i], cases[i], backward=True)
         return check._failed(*part, self._gradient_fact(seen[i], right[i]))
@@ -545,8 +561,9 @@ class _Judgement:
     def _forgive_unused(self, mine: Seen, good: Seen) -> None:
         for name, note in self.check.may_be_unused.items():
             if name in mine.gradients and mine.gradients[name] is None:
-                mine.gradients[name] = good.gradients[name]
                 self.notes.append(note)
+            # Its gradient is 0 but for rounding, which no two answers share.
+            mine.gradients.pop(name, None)
 
     def _gradient_fact(self, mine: Seen, good: Seen) -> Mistake:
         if mine.error is not None:

@@ -62,36 +62,62 @@ class Departure:
     line: str
 
 
-def first_departure(stages: dict[str, Tensor], steps: list[Step]) -> Departure | None:
+Values = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
+
+
+def first_departure(
+    stages: dict[str, Values | dict[str, Values]], steps: list[Step]
+) -> Departure | None:
     """Compare the stages of the right computation with what was recorded.
 
     A stage counts as made when some recorded tensor holds the same numbers, in
     whatever order of axes. Stages that a right answer may well skip (one fused call
     makes none of them) do no harm: only what follows the *last* stage that was made
-    is called a departure.
+    is called a departure. Stages in a dictionary of their own are made side by side
+    (q, k and v): where one of them is the last, all of them should be there.
     """
-    names = list(stages)
+    groups = [
+        value if isinstance(value, dict) else {name: value}
+        for name, value in stages.items()
+    ]
+    values = {name: value for group in groups for name, value in group.items()}
     found = {}
-    for name in names:
-        fingerprint = _sorted(stages[name])
+    for name, value in values.items():
+        fingerprints = _fingerprints(value)
         for i, step in enumerate(steps):
-            if _alike(fingerprint, step.value):
+            if any(_alike(fingerprint, step.value) for fingerprint in fingerprints):
                 found[name] = i
                 break
+    names = list(values)
     made = [name for name in names if name in found]
     if made and made[-1] == names[-1]:
         return None
-    last = made[-1] if made else None
+    last = told = made[-1] if made else None
     first = names[names.index(last) + 1] if last else names[0]
+    group = next((g for g in groups if last in g), {})
+    missing = [name for name in group if name not in found]
+    if missing:
+        first, told = missing[0], " and ".join(n for n in group if n in found)
+        before = [n for n in made if names.index(n) < names.index(first)]
+        last = before[-1] if before else None
     after = steps[found[last] + 1 :] if last else steps
     # Views of the last good tensor are still right; the line of interest is the
     # first that makes new numbers.
-    good = _sorted(stages[last]) if last else None
+    good = _fingerprints(values[last]) if last else []
     for step in after:
-        if step.line and (good is None or not _alike(good, step.value)):
-            if step.value.is_floating_point():
-                return Departure(last, first, step.line)
-    return Departure(last, first, "")
+        if step.line and not any(_alike(g, step.value) for g in good):
+            if step.value.is_floating_point() and not _only_two_values(step.value):
+                return Departure(told, first, step.line)
+    return Departure(told, first, "")
+
+
+def _only_two_values(value: Tensor) -> bool:
+    """A mask, zeros or ones: made on the way, and no part of the numbers."""
+    return value.numel() > 1 and value.unique().numel() <= 2
+
+
+def _fingerprints(value: Values) -> list[Tensor]:
+    return [_sorted(v) for v in (value if isinstance(value, tuple) else (value,))]
 
 
 def _sorted(value: Tensor) -> Tensor:

@@ -47,12 +47,9 @@ def stirred(seed: int = 0, **config) -> GPT2LMHeadModel:
     ends = dict(bos_token_id=0, eos_token_id=0)
     if config.get("vocab_size", 50257) >= 50257:
         ends = {}
-    with torch.device("meta"):
-        model = GPT2LMHeadModel._from_config(
-            GPT2Config(**ends, **config), attn_implementation="eager"
-        )
-    model = model.to_empty(device="cpu").eval()
-    model.tie_weights()
+    model = GPT2LMHeadModel._from_config(
+        GPT2Config(**ends, **config), attn_implementation="eager"
+    ).eval()
     generator = torch.Generator().manual_seed(seed)
     width = model.config.n_embd
     with torch.no_grad():

@@ -1,0 +1,166 @@
+"""Whether a model's modules are there, each once, under the right names.
+
+Before its parameters are looked at one by one: a plain list in the place of a
+ModuleList loses a hundred of them, and one sentence says it better than a hundred.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+from torch import nn
+
+from helpers.checks.report import Mistake
+
+
+def wrong(module: nn.Module, want: Iterable[str]) -> list[Mistake]:
+    """What is wrong with the modules, given the parameters' names that must be there.
+
+    Says nothing of parameters that a module has or lacks by itself.
+    """
+    want = [name for name in want if "." in name]
+    if not want:
+        return []
+    have = dict(module.named_parameters())
+    if have.keys() >= set(want):
+        return _one_memory(have) or _names(module, "", want, list(have))
+    return (
+        _plain_lists(module)
+        or _shared_blocks(module)
+        or _names(module, "", want, list(have))
+    )
+
+
+def _plain_lists(module: nn.Module) -> list[Mistake]:
+    found = []
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name.startswith("_") or not isinstance(value, (list, tuple, dict)):
+                continue
+            inside = value.values() if isinstance(value, dict) else value
+            if not any(isinstance(item, nn.Module) for item in inside):
+                continue
+            full, kind = _join(path, name), type(value).__name__
+            container = "ModuleDict" if kind == "dict" else "ModuleList"
+            found.append(
+                Mistake(
+                    f"{kind}-instead-of-modulelist",
+                    f"`{full}` is a plain Python {kind}, and nn.Module does not look "
+                    "into it: the weights of what it holds are not in `state_dict()`, "
+                    "no optimizer sees them, and `.to(device)` leaves them behind.",
+                    f"`self.{name} = nn.{container}(...)`",
+                )
+            )
+    return found
+
+
+def _shared_blocks(module: nn.Module) -> list[Mistake]:
+    """One object in several places of a list, as `[Block(cfg)] * n` makes it."""
+    for path, part in module.named_modules():
+        children = [c for c in part._modules.values() if c is not None]
+        if len(children) < 2 or not all(name.isdigit() for name in part._modules):
+            continue
+        if len({id(child) for child in children}) == 1:
+            return [
+                Mistake(
+                    "shared-blocks",
+                    f"The {len(children)} entries of `{path}` are one and the same "
+                    f"{type(children[0]).__name__}: `[x] * n` repeats the object, and "
+                    "does not copy it. All layers would share their weights.",
+                    "call the class once for each layer: "
+                    "`[TransformerBlock(cfg) for _ in range(cfg.n_layers)]`",
+                )
+            ]
+    return []
+
+
+def _one_memory(parameters: dict[str, nn.Parameter]) -> list[Mistake]:
+    """Two parameters over the same numbers: `nn.Parameter(self.W_E.T)` makes them."""
+    owners: dict[int, str] = {}
+    for name, p in parameters.items():
+        first = owners.setdefault(p.untyped_storage().data_ptr(), name)
+        if first != name and p.numel():
+            return [
+                Mistake(
+                    "shared-memory",
+                    f"`{name}` and `{first}` are views of the same numbers: loading "
+                    "one overwrites the other.",
+                    "let each module make its own parameter",
+                )
+            ]
+    return []
+
+
+def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """Child modules, and the names of the parameters below them."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        child, dot, rest = name.partition(".")
+        if dot:
+            groups.setdefault(child, []).append(rest)
+    return groups
+
+
+def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
+    """Modules that are missing, spare or under another name, from the top down."""
+    wanted, there = _grouped(want), _grouped(have)
+    if wanted and all(child.isdigit() for child in wanted):
+        if wanted.keys() != there.keys():
+            return [_count(path, len(wanted), len(there))]
+    lost = [child for child in wanted if child not in there]
+    spare = [child for child in there if child not in wanted]
+    found = []
+    for child in lost:
+        if getattr(module, child, None) is not None:
+            continue  # a module without parameters, or one that stands twice
+        alike = [s for s in spare if set(there[s]) == set(wanted[child])]
+        alike = difflib.get_close_matches(child, alike, n=1, cutoff=0.0)
+        full = _join(path, child)
+        if alike:
+            spare.remove(alike[0])
+            found.append(
+                Mistake(
+                    "renamed-module",
+                    f"What should be called `{full}` is called "
+                    f"`{_join(path, alike[0])}`; saved weights find their place by "
+                    "name.",
+                    f"call it `self.{child}`",
+                )
+            )
+        else:
+            found.append(
+                Mistake(
+                    "missing-module",
+                    f"There is no `{full}`.",
+                    f"make it in `__init__`: `self.{child} = ...`",
+                )
+            )
+    found += [
+        Mistake(
+            "extra-module",
+            f"There is a module `{_join(path, child)}` that GPT-2 does not have here, "
+            "with weights of its own.",
+            "take it out",
+        )
+        for child in spare
+    ]
+    if found:
+        return found
+    for child in wanted.keys() & there.keys():
+        below = getattr(module, child)
+        found += _names(below, _join(path, child), wanted[child], there[child])
+        if found:
+            return found
+    return []
+
+
+def _count(path: str, want: int, have: int) -> Mistake:
+    return Mistake(
+        "wrong-number-of-blocks",
+        f"`{path}` holds {have} block{'s' * (have != 1)}; here `cfg.n_layers` is "
+        f"{want}.",
+        "`range(cfg.n_layers)`, and nothing added or taken off",
+    )
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,6 +1,8 @@
 """The checks of notebooks 00 and 01: every mistake as a learner would type it."""
 
+import ast
 import dataclasses
+import inspect
 import itertools
 import sys
 import textwrap
@@ -11,6 +13,7 @@ from candidates import define
 from helpers import checks, my_code
 from helpers.checks import narrow
 from helpers.checks.catalogue import outputs_equal
+from notebook_tools import complete
 
 
 @pytest.fixture(autouse=True)
@@ -640,3 +643,17 @@ def test_hints_and_solutions():
         check = getattr(checks, name)
         assert all(check.hints)
         assert check.answer in str(check.solution())
+
+
+def test_notebooks_hold_the_courses_own_code():
+    """What `solution()` shows is what the complete edition has."""
+    there = {}
+    for notebook in ("00_start_here", "01_building_blocks"):
+        for cell in complete(notebook).cells:
+            if cell.id.endswith("-exercise"):
+                (node,) = ast.parse(cell.source).body
+                there[node.name] = ast.dump(node)
+    for name in [*FUNCTIONS, "scale_and_shift"]:
+        check = getattr(checks, name)
+        (node,) = ast.parse(inspect.getsource(check.course)).body
+        assert there[check.answer] == ast.dump(node), name

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from helpers import model, my_code
 from helpers.checks import catalogue, crash, narrow, walk
-from helpers.checks.cases import Case, stirred
+from helpers.checks.cases import Case, loaded, stirred
 from helpers.checks.catalogue import Known
 from helpers.checks.guard import (
     SECONDS,
@@ -134,7 +134,8 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
-        stirred()  # made once, before the clock starts: its imports may be slow
+        # Made once, before the clock starts: imports and a large model may be slow.
+        stirred(), loaded()
         with undisturbed() as prints:
             try:
                 with time_limit(SECONDS):

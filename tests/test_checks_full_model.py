@@ -3,8 +3,8 @@
 import itertools
 
 import pytest
-from candidates import define
 
+from candidates import define
 from helpers import checks, model
 from helpers.checks.catalogue import outputs_equal
 
@@ -100,7 +100,7 @@ RIGHT_INIT = {
         "])", ")"
     ),
     "append": INIT.replace(
-        "self.blocks = nn.ModuleList([TransformerBlock(cfg) for _ in range(cfg.n_layers)])",
+        INIT.strip().splitlines()[2],
         "self.blocks = nn.ModuleList()\n"
         "for _ in range(cfg.n_layers): self.blocks.append(TransformerBlock(cfg))",
     ),
@@ -129,18 +129,8 @@ def test_the_courses_own_passes_and_a_blank_one_is_to_do():
 
 
 def test_a_global_cfg_passes_with_a_note():
-    init = INIT.replace("range(cfg.n_layers)", "range(len(layers()))")
-    from helpers import Config
-
-    extra = "cfg = Config(n_layers=3)\ndef layers(): return [0] * cfg.n_layers"
-    candidate = transformer(
-        START,
-        "for i in range(cfg.n_layers): x = self.blocks[i](x)",
-        END,
-        extra=extra,
-        Config=Config,
-        init=init.replace("len(layers())", "cfg.n_layers"),
-    )
+    loop = "for i in range(cfg.n_layers): x = self.blocks[i](x)"
+    candidate = transformer(START, loop, END, extra="cfg = Config(n_layers=3)")
     report = checks.demo_transformer.examine(candidate)
     assert report.status == "passed" and "`cfg`" in "".join(report.notes), report
 
@@ -366,7 +356,8 @@ class MLP(nn.Module):
         self.b_out = nn.Parameter(torch.zeros(cfg.d_model))
 
     def forward(self, x):
-        return F.gelu(x @ self.W_in + self.b_in, approximate="tanh") @ self.W_out + self.b_out
+        post = F.gelu(x @ self.W_in + self.b_in, approximate="tanh")
+        return post @ self.W_out + self.b_out
 
 class TransformerBlock(nn.Module):
     def __init__(self, cfg):
@@ -456,18 +447,12 @@ FAULTS = {
         LOOP,
         END,
     ),
-    "random": (
-        START,
-        LOOP,
-        "x = x * (1 + 1e-7 * torch.rand(()) * (torch.rand(()) > 2))",
-        END,
-    ),
 }
 
 
-@pytest.mark.parametrize("name", ["not-differentiable", "without-a-gradient"])
-def test_silent_faults_are_named(name):
-    report = checks.demo_transformer.examine(transformer(*FAULTS[name]))
+@pytest.mark.parametrize("name, lines", FAULTS.items())
+def test_silent_faults_are_named(name, lines):
+    report = checks.demo_transformer.examine(transformer(*lines))
     assert name in names(report), report
 
 

@@ -60,7 +60,8 @@ def compute_split(
     if cut == "heads by memory":
         parts = [third.reshape(shape[1:]) for third in c_attn.split(d_model, dim=1)]
         return torch.stack(parts)
-    return rearrange(c_attn, pattern, qkv=3, n_heads=n_heads)[list(order)]
+    found = rearrange(c_attn, pattern, qkv=3, n_heads=n_heads)
+    return found if order == (0, 1, 2) else found[list(order)]
 
 
 def _permutation(name: str, order: tuple[int, ...], told: str) -> Known:
@@ -485,7 +486,8 @@ NAMES_KNOWN = (
     ),
     Known(
         "W_O-transposed",
-        "You transpose `attn.c_proj.weight` before you cut it into heads.",
+        "You cut the columns of `attn.c_proj.weight` into heads, or transpose it "
+        "first, which is the same.",
         "It is a Conv1D's weight, [in, out], and comes out as z's heads go in: the "
         "rows are (n_heads d_head).",
         {
@@ -510,22 +512,6 @@ NAMES_KNOWN = (
             )
         },
         "`n_heads` before `d_head`: the last axis in the brackets runs fastest",
-    ),
-    Known(
-        "W_O-from-columns",
-        "You cut the columns of `attn.c_proj.weight` into heads.",
-        "z goes in by the rows: they are (n_heads d_head), the columns are d_model.",
-        {
-            "made": _alter(
-                "attn.W_O",
-                lambda W: rearrange(
-                    W.flatten(0, 1),
-                    "m (n_heads d_head) -> n_heads d_head m",
-                    n_heads=len(W),
-                ),
-            )
-        },
-        "`reshape(cfg.n_heads, cfg.d_head, cfg.d_model)`",
     ),
     *(
         Known(

@@ -84,6 +84,24 @@ def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
     return figure
 
 
+def token_bars(words: list[str], values, ylabel: str, title: str = "") -> Figure:
+    """A bar for each token of a text, in rows, each token's text under its bar."""
+    across = 20  # tokens in a row: more would not be readable
+    starts = range(0, len(words), across)
+    rows = len(starts)
+    figure, axes = new_figure(rows=rows, width=9, height=0.4 + 1.5 * rows)
+    for ax, start in zip(axes[:, 0], starts, strict=True):
+        part = [
+            repr(w)[1:-1].replace("$", r"\$") for w in words[start : start + across]
+        ]
+        ax.bar(range(len(part)), values[start : start + across], color=BLUE)
+        ax.set_xticks(range(len(part)), part, rotation=45, ha="right", fontsize=8)
+        ax.set(xlim=(-0.6, across - 0.4), ylim=(0, 1.05 * float(max(values))))
+        ax.set_ylabel(ylabel, fontsize=8)
+    axes[0, 0].set_title(title)
+    return figure
+
+
 def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
     """Target, yours and the difference, side by side; all [rows, columns]."""
     figure, axes = new_figure(columns=3, width=9, height=2.6)
@@ -163,3 +181,48 @@ def norm_places() -> Figure:
             ax.text(plus, 0, "+", ha="center", va="center", bbox=sign, zorder=3)
         ax.text(0, -0.5, "residual stream", color=GREY, fontsize=8)
     return figure
+
+
+def token_labels(tokens: list[str]) -> list[str]:
+    """Tokens as tick labels: the start token by its role, line ends visible."""
+    named = ["(start)" if t == "<|endoftext|>" else t for t in tokens]
+    return [t.replace("\n", "⏎").replace("$", r"\$") for t in named]
+
+
+def pattern(axes, weights, tokens: list[str], query: int | None = None, title=""):
+    """An attention pattern [query_pos, key_pos] with its tokens; one row framed."""
+    image = heat(axes, weights, title=title, bar=False)
+    labels = token_labels(tokens)
+    size = 9 if len(labels) <= 14 else 7
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    axes.set(xlabel="key: looked at", ylabel="query: looks")
+    if query is not None:
+        frame = ((-0.5, query - 0.5), len(labels), 1)
+        style = {"fill": False, "edgecolor": RED, "linewidth": 2}
+        axes.add_patch(matplotlib.patches.Rectangle(*frame, **style))
+    return image
+
+
+TILTED = {"rotation": 60, "rotation_mode": "anchor", "ha": "right", "va": "center"}
+
+
+def arcs(axes, weights, tokens: list[str], query: int, title=""):
+    """Who one token looks at: an arc to every key, as thick as its weight.
+
+    Args:
+        weights: [key_pos], the row of the pattern that belongs to the query.
+    """
+    for key, weight in enumerate(np.asarray(weights, dtype=float)[: query + 1]):
+        height = 0.12 + 0.06 * (query - key)
+        middle, width = (query + key) / 2, max(query - key, 0.7)
+        arc = matplotlib.patches.Arc((middle, 0), width, 2 * height, theta2=180)
+        arc.set(color=BLUE, linewidth=0.3 + 9 * weight, alpha=0.25 + 0.75 * weight)
+        axes.add_patch(arc)
+        if weight >= 0.08:
+            axes.text(key, -0.09, f"{weight:.2f}", ha="center", fontsize=8, color=BLUE)
+    for place, label in enumerate(token_labels(tokens)):
+        bold = {"weight": "bold", "color": RED} if place == query else {}
+        axes.text(place + 0.2, -0.16, label, **TILTED, **bold)
+    axes.set(xlim=(-1, len(tokens)), ylim=(-0.9, 0.25 + 0.06 * query), title=title)
+    axes.axis("off")

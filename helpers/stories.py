@@ -3,35 +3,37 @@
 A story is written from the top of `GRAMMAR` downwards. Three things stand in a line:
 
 * plain words, written as they are;
-* `<search>`: one of the lines listed under `search`, drawn by the weights before them (1
+* `<lost>`: one of the lines listed under `lost`, drawn by the weights before them (1
   where there is none);
-* `{A}`, `{x}`, `{P.in}`: a person, a thing, a place. Said for the first time, it is drawn
-  at random from `VALUES`, different from every other of its kind; said again, it is the
+* `{A}`, `{x}`, `{P.in}`: a person, a thing, a place. Said for the first time, it is
+  drawn from `VALUES`, different from every other of its kind; said again, it is the
   same one. So names, pronouns, colours and objects have to be remembered.
 
-No line under a heading can begin like the whole of another one, so a reader who goes from
-left to right never has a choice: every text has at most one derivation, and `log_prob` is
-exact (tests/test_stories.py proves it). Everything below comes from one function,
-`_options`, and its summary over all stories, `_expect`.
+No option begins with the whole of another one. So a reader who goes from left to right
+never has a choice: every text has at most one derivation, and `log_prob` is exact
+(tests/test_stories.py proves it). Everything below comes from one function, `_options`,
+and its summary over all stories, `_expect`.
 """
 
 import math
 import random
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
+from os.path import commonprefix
 from typing import NamedTuple
 
 GRAMMAR = """
 story
-    4 <opening> <lost>
-    4 <opening> <gift>
-    3 <opening> <quarrel>
-    3 <opening> <swap>
-    3 <opening> <surprise>
-    2 <opening> <rescue>
-    2 <opening> <pet>
+    <opening> <plot>
+plot
+    4 <lost>
+    4 <gift>
+    3 <quarrel>
+    3 <swap>
+    3 <surprise>
+    2 <rescue>
+    2 <pet>
 
 opening
     4 Once upon a time there was a <young> {A.new}.
@@ -261,15 +263,18 @@ reward2
 GIRLS = "Anna Mia Lily Emma Nora Ruby Clara Zoe".split()
 BOYS = "Tom Ben Max Leo Sam Jack Oscar Finn".split()
 # A place is said as "the garden" or, with its own preposition, as "in the garden".
-PLACES = """in garden, in park, in forest, on beach, by river, by lake, on farm, at market,
-on hill, in meadow, in barn, near bridge"""
-VALUES: dict[str, list] = {  # what a slot can stand for; slots of one kind share a list
+PLACES = """in garden, in park, in forest, on beach, by river, by lake, on farm,
+at market, on hill, in meadow, in barn, near bridge"""
+SPOTS = (
+    "under the bench, behind the fence, in the tall grass, behind the old wall, "
+    "next to the gate, under the big tree, behind the bushes, beside the well"
+)
+VALUES: dict[str, list] = {  # what a slot can stand for; a kind's slots share a list
     "A B": [(name, 0) for name in BOYS] + [(name, 1) for name in GIRLS],
     "c d": "red blue green yellow pink purple black white".split(),
     "x y": "ball kite hat boat drum scarf bell book car cup basket whistle".split(),
     "P Q": [tuple(place.split()) for place in PLACES.split(",")],
-    "S T": "under the bench, behind the fence, in the tall grass, behind the old wall, "
-    "next to the gate, under the big tree, behind the bushes, beside the well".split(", "),
+    "S T": SPOTS.split(", "),
     "G H": "grandmother grandfather mother father aunt uncle".split(),
     "Z": "kitten puppy rabbit duck lamb goat hedgehog mouse".split(),
 }
@@ -334,8 +339,8 @@ START = Symbol("", "story")
 def _lines(symbol: Symbol) -> list[tuple[float, tuple[Item, ...]]]:
     """The lines that can stand for `symbol`: probability and items.
 
-    A space goes with the word after it, as GPT-2's tokenizer has it. So tokens never run
-    across two items, and the number of tokens is a sum over items.
+    A space goes with the word after it, as GPT-2's tokenizer has it. So tokens never
+    run across two items, and the number of tokens is a sum over items.
     """
     pieces = re.compile(r"( ?)(?:\{(\w)(?:\.(\w+))?\}|<(\w+)>)")
     lines, total = [], sum(weight for weight, _ in RULES[symbol.name])
@@ -358,14 +363,15 @@ def _left(slot: str, bound) -> list:
 
 
 def _options(item: Slot | Symbol, bound: Bound) -> list[tuple[float, tuple, Bound]]:
-    """Every way to go on at `item`: its probability, what to write, what is now bound."""
+    """Every way to go on at `item`: probability, what to write, what is now bound."""
     if isinstance(item, Symbol):
         return [(chance, items, bound) for chance, items in _lines(item)]
     if item.name in bound:
         return [(1.0, (item.say(bound[item.name]),), bound)]
     values = _left(item.name, bound)
+    chance = 1 / len(values)
     return [
-        (1 / len(values), (item.say(value),), bound | {item.name: value}) for value in values
+        (chance, (item.say(value),), bound | {item.name: value}) for value in values
     ]
 
 
@@ -389,7 +395,7 @@ def sample(rng: random.Random) -> str:
 
 
 class Derivation(NamedTuple):
-    """How a text was written: its log-probability in nats, its plot, who and what is in it."""
+    """How a text was written: log-probability in nats, plot, who and what is in it."""
 
     log_prob: float
     plot: str
@@ -399,7 +405,7 @@ class Derivation(NamedTuple):
 def _derivations(text: str, failures: dict[int, set[str]]) -> Iterator[Derivation]:
     """Every derivation of `text`, by trying all options.
 
-    `failures` collects, for each place where a try ended, what that try wanted to write.
+    `failures` collects, for each place where a try ended, what it wanted to write.
     """
 
     def go_on(stack: tuple, at: int, bound: Bound, log_prob: float, plot: str):
@@ -413,14 +419,13 @@ def _derivations(text: str, failures: dict[int, set[str]]) -> Iterator[Derivatio
             if text.startswith(item, at):
                 yield from go_on(stack, at + len(item), bound, log_prob, plot)
             else:
-                same = next(i for i, c in enumerate(item) if text[at + i : at + i + 1] != c)
+                same = len(commonprefix([item, text[at:]]))
                 start = item.rfind(" ", 0, same + 1) + 1  # the word that differs
                 word = re.match(r"[\w']+|\W+", item[start:]).group()
                 failures.setdefault(at + start, set()).add(word)
             return
         for chance, items, now in _options(item, bound):
-            # The plot is the last symbol of the top line.
-            told = items[-1].name if item == START else plot
+            told = items[0].name if item[1] == "plot" else plot
             yield from go_on(items + stack, at, now, log_prob + math.log(chance), told)
 
     yield from go_on((START,), 0, {}, 0.0, "")
@@ -437,7 +442,7 @@ def valid(text: str) -> bool:
 
 
 def log_prob(text: str) -> float:
-    """The exact log-probability of `text` in nats; -inf where the grammar cannot write it."""
+    """The exact log-probability of `text`, nats; -inf where there is no derivation."""
     derivation = parse(text)
     return derivation.log_prob if derivation else -math.inf
 
@@ -458,40 +463,43 @@ def explain(text: str) -> str:
 def _expect(cost: Callable[[float, list[str]], float], counting: bool = False):
     """Sum over all stories: (total weight, total of weight * cost).
 
-    `cost(chance, texts)` is paid at every choice, and for words when they are written:
-    `texts` are the equally likely ways to say them. The weight of a story is its
-    probability, or 1 when `counting`. Which slots are bound is all that later choices
-    depend on, so that is the state; what they are bound to changes no weight, which is why
-    the mean over `texts` is exact even where a name was drawn long before.
+    `cost(chance, texts)` is paid at every choice and for all words: `texts` are the
+    equally likely ways to say them. The weight of a story is its probability, or 1
+    when `counting`. Later choices depend on which slots are bound, so that is the
+    state. What they are bound to changes no chance; that is why the mean over `texts`
+    is exact even where a name was drawn long before.
     """
 
-    def pay(states: dict, chance: float, texts: list[str], add: frozenset = frozenset()):
-        paid, weight = defaultdict(lambda: (0.0, 0.0)), 1 if counting else chance
-        for bound, (mass, total) in states.items():
-            old, gain = paid[bound | add], total + mass * cost(chance, texts)
-            paid[bound | add] = (old[0] + mass * weight, old[1] + gain * weight)
-        return paid
+    def merged(parts) -> dict:
+        sums: dict = {}
+        for bound, (mass, total) in (pair for part in parts for pair in part.items()):
+            old_mass, old_total = sums.get(bound, (0, 0.0))
+            sums[bound] = (old_mass + mass, old_total + total)
+        return sums
+
+    def choose(states: dict, chance: float, texts: list[str], ways=1, slot="") -> dict:
+        weight, price = ways * (1 if counting else chance), cost(chance, texts)
+        return merged(
+            {bound.union(slot): (mass * weight, (total + mass * price) * weight)}
+            for bound, (mass, total) in states.items()
+        )
 
     def run(items: tuple, states: dict) -> dict:
         for item in items:
-            after = defaultdict(lambda: (0.0, 0.0))
             if isinstance(item, str):
-                after = pay(states, 1.0, [item])
+                states = choose(states, 1.0, [item])
             elif isinstance(item, Symbol):
-                ways = [run(line, pay(states, p, [""])) for p, line in _lines(item)]
-                for bound, (mass, total) in (pair for way in ways for pair in way.items()):
-                    after[bound] = (after[bound][0] + mass, after[bound][1] + total)
+                lines = _lines(item)
+                states = merged(run(line, choose(states, p, [""])) for p, line in lines)
             else:
-                texts = [item.say(value) for value in VALUES[KINDS[item.name]]]
+                kind, parts = KINDS[item.name], []
+                texts = [item.say(value) for value in VALUES[kind]]
                 for bound, sums in states.items():
-                    many = len(texts) - len(bound & set(KINDS[item.name].split()))
-                    many = 1 if item.name in bound else many
-                    way = pay({bound: sums}, 1 / many, texts, frozenset(item.name))
-                    for key, (mass, total) in way.items():
-                        scale = many  # `pay` took one of `many` equal options
-                        mass, total = mass * scale, total * scale
-                        after[key] = (after[key][0] + mass, after[key][1] + total)
-            states = after
+                    left = len(texts) - len(bound.intersection(kind))
+                    ways = 1 if item.name in bound else left
+                    state = {bound: sums}
+                    parts.append(choose(state, 1 / ways, texts, ways, item.name))
+                states = merged(parts)
         return states
 
     sums = run((START,), {frozenset(): (1, 0.0)}).values()
@@ -511,18 +519,18 @@ def entropy() -> float:
 def expected_tokens(tokenizer) -> float:
     """The exact mean length of a story in tokens; the end token counted, the start not.
 
-    Exact for a tokenizer that splits words as GPT-2's does, since no token then runs across
-    two items.
+    Exact for a tokenizer that splits words as GPT-2's does, since no token then runs
+    across two items.
     """
 
     @cache
     def tokens(text: str) -> int:
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     mean = _expect(lambda chance, texts: sum(map(tokens, texts)) / len(texts))[1]
     return mean + 1
 
 
 def entropy_per_token(tokenizer) -> float:
-    """The floor of the loss in nats per token: entropy over expected tokens, both exact."""
+    """The floor of the loss, nats per token: entropy over mean tokens, both exact."""
     return entropy() / expected_tokens(tokenizer)

@@ -226,3 +226,45 @@ def arcs(axes, weights, tokens: list[str], query: int, title=""):
         axes.text(place + 0.2, -0.16, label, **TILTED, **bold)
     axes.set(xlim=(-1, len(tokens)), ylim=(-0.9, 0.25 + 0.06 * query), title=title)
     axes.axis("off")
+
+
+def learning_curves(
+    looks: list[dict], levels: dict[str, float], floor: float | None
+) -> Figure:
+    """Losses beside each head's induction score, over the same steps.
+
+    Args:
+        looks: one for each look at the run: "step", "train", "held_out" (nats per
+            token) and "induction" ([n_layers, n_heads]).
+        levels: losses of simpler models, by name.
+        floor: the loss that nobody can beat, where it is known.
+    """
+    figure, axes = new_figure(columns=2, width=10, height=3.6)
+    left, right = axes[0]
+    steps = [look["step"] for look in looks]
+    left.plot(steps, [look["train"] for look in looks], color=BLUE, label="training")
+    held_out = [look["held_out"] for look in looks]
+    left.plot(steps, held_out, "--", color=ORANGE, label="held-out")
+    for (name, level), line in zip(levels.items(), (":", "-.", (0, (5, 1)))):
+        left.axhline(level, color=GREY, linestyle=line, label=f"{name} {level:.2f}")
+    if floor is not None:
+        left.axhline(floor, color=GREEN, linewidth=2, label=f"floor {floor:.3f}")
+    left.set(xlabel="step", ylabel="loss, nats per token", yscale="log", title="loss")
+    ticks = [0.3, 0.5, 1, 2, 4, 7]
+    left.set_yticks(ticks, [str(tick) for tick in ticks])
+    left.minorticks_off()
+    left.legend(fontsize=8)
+    for layer in range(len(looks[0]["induction"]) if looks else 0):
+        for head in range(len(looks[0]["induction"][layer])):
+            scores = [float(look["induction"][layer][head]) for look in looks]
+            right.plot(
+                steps,
+                scores,
+                color=COLOURS[head % len(COLOURS)],
+                linestyle=LINES[layer % len(LINES)],
+                label=f"layer {layer}, head {head}",
+            )
+    right.set(xlabel="step", ylabel="induction score", ylim=(0, 1))
+    right.set_title("where heads look")
+    right.legend(fontsize=7, ncols=2)
+    return figure

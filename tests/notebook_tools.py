@@ -20,6 +20,11 @@ NOTEBOOKS = [
     "00_start_here",
     "01_building_blocks",
     "02_layernorm",
+    "03_embeddings",
+    "04_attention",
+    "05_mlp",
+    "06_transformer_block",
+    "07_full_transformer",
 ]
 
 

@@ -55,6 +55,54 @@ WRONG = {
     ("03_embeddings", "unembed-exercise"): {
         (" + self.b_U", ""): "bias-unused",
     },
+    ("04_attention", "projections-exercise"): {
+        ("n_heads d_model d_head", "n_heads d d_head"): "d-model-not-tied",
+    },
+    ("04_attention", "scores-exercise"): {
+        (" / math.sqrt(q.shape[-1])", ""): "no-scale",
+    },
+    ("04_attention", "mask-exercise"): {
+        ("diagonal=1", "diagonal=0"): "mask-hides-the-diagonal",
+        ("return attn_scores.", "attn_scores."): "no-return",
+    },
+    ("04_attention", "pattern-exercise"): {
+        ("dim=-1", "dim=-2"): "softmax-over-queries"
+    },
+    ("04_attention", "values-exercise"): {
+        ("batch key_pos n_heads", "batch position n_heads"): "keys-not-tied",
+    },
+    ("04_attention", "output-exercise"): {("b_O + ", ""): "b_O-forgotten"},
+    ("04_attention", "attention-exercise"): {
+        ("self.W_V, self.b_V", "self.W_K, self.b_V"): "v-from-the-wrong-weights",
+        ("nn.Parameter(torch.zeros(cfg.d_model))", "torch.zeros(cfg.d_model)"): (
+            "not-a-parameter"
+        ),
+    },
+    ("05_mlp", "gelu-exercise"): {("0.5 * x", "x"): "no-half"},
+    ("05_mlp", "mlp-exercise"): {
+        ("gelu_new(pre)", "pre.relu()"): "relu",
+        (" + self.b_in", ""): "b-in-unused",
+    },
+    ("06_transformer_block", "block-exercise"): {
+        ("self.mlp(self.ln2", "self.mlp(self.ln1"): "ln1-used-twice",
+        ("return resid_mid + ", "return "): "no-second-residual",
+    },
+    ("07_full_transformer", "transformer-exercise"): {
+        ("self.ln_final(residual)", "residual"): "no-final-layernorm",
+        ("residual = block(residual)", "residual += block(residual)"): (
+            "residual-doubled"
+        ),
+        ("nn.ModuleList(", "list("): "list-instead-of-modulelist",
+    },
+    ("07_full_transformer", "split-c-attn-exercise"): {
+        ("(qkv n_heads d_head)", "(n_heads qkv d_head)"): "heads-before-qkv",
+    },
+    ("07_full_transformer", "names-exercise"): {
+        ('hf["lm_head.weight"].T', 'hf["lm_head.weight"]'): "head-not-transposed",
+    },
+    ("07_full_transformer", "cross-entropy-exercise"): {
+        ("tokens[:, 1:, None]", "tokens[:, :-1, None]"): "no-shift-last-dropped",
+    },
 }
 
 

@@ -10,6 +10,8 @@ from helpers.checks.attention import (
     causal_mask,
 )
 from helpers.checks.block import transformer_block
+from helpers.checks.bpe import MERGE_PAIR as merge_pair
+from helpers.checks.bpe import MOST_COMMON_PAIR as most_common_pair
 from helpers.checks.building_blocks import CONFIG as config
 from helpers.checks.building_blocks import NEXT_TOKEN as next_token
 from helpers.checks.building_blocks import SCALE_AND_SHIFT as scale_and_shift
@@ -21,6 +23,12 @@ from helpers.checks.layernorm import layer_norm
 from helpers.checks.loss import cross_entropy
 from helpers.checks.mlp import gelu, mlp
 from helpers.checks.report import CheckFailed
+from helpers.checks.training import BATCH_LOSS as batch_loss
+from helpers.checks.training import CLIP_GRADIENTS as clip_gradients
+from helpers.checks.training import LEARNING_RATE as learning_rate
+from helpers.checks.training import MAKE_BATCH as make_batch
+from helpers.checks.training import PARAMETER_GROUPS as parameter_groups
+from helpers.checks.training import TRAIN_STEP as train_step
 from helpers.checks.warm_ups import ADD_UP_HEADS as add_up_heads
 from helpers.checks.warm_ups import APPLY_MATRIX as apply_matrix
 from helpers.checks.warm_ups import COMPARE_POSITIONS as compare_positions
@@ -42,7 +50,9 @@ __all__ = [
     "attention_projections",
     "attention_scores",
     "attention_values",
+    "batch_loss",
     "causal_mask",
+    "clip_gradients",
     "compare_positions",
     "config",
     "cross_entropy",
@@ -51,10 +61,15 @@ __all__ = [
     "embed",
     "gelu",
     "layer_norm",
+    "learning_rate",
+    "make_batch",
     "merge_heads",
+    "merge_pair",
     "mix_values",
     "mlp",
+    "most_common_pair",
     "next_token",
+    "parameter_groups",
     "pos_embed",
     "project_to_heads",
     "repeat_rows",
@@ -63,6 +78,7 @@ __all__ = [
     "split_heads",
     "swap_axes",
     "to_course_names",
+    "train_step",
     "transformer_block",
     "unembed",
 ]

@@ -118,6 +118,46 @@ _CAUSES = [
         "`n ** 0.5`",
     ),
     (
+        "integers-in-a-product",
+        RuntimeError,
+        r"same dtype.*\blong\b|expected scalar type Long",
+        "token ids and one-hot vectors are integers: ids are for looking up, "
+        "`table[ids]`, and a one-hot vector is multiplied after `.float()`",
+    ),
+    (
+        "index-not-whole",
+        (IndexError, RuntimeError),
+        r"tensors used as indices must be|argument #1 'indices'",
+        "an index must be whole numbers (`long`), as token ids are: look for a "
+        "`.float()` in front of it",
+    ),
+    (
+        "index-beyond-the-table",
+        IndexError,
+        r"is out of bounds for dimension|index out of range in self",
+        "the index is larger than the table has rows: d_vocab in W_E, n_ctx in W_pos; "
+        "print the index, and ask whether it counts what the table's rows stand for",
+    ),
+    (
+        "shape-for-a-number",
+        TypeError,
+        r"slice indices must be integers|must be Number, not Tensor|arange\(\)",
+        "one number is needed here: `x.shape` is a pair and `x.shape[1]` a number",
+    ),
+    (
+        "unpacks-another-count",
+        ValueError,
+        r"values to unpack",
+        "give every axis one name: `batch, position = tokens.shape` has two, an "
+        "activation has three",
+    ),
+    (
+        "calls-a-tensor",
+        TypeError,
+        r"'(Parameter|Tensor)' object is not callable",
+        "square brackets look up, `W[ids]`; round ones call a function or a module",
+    ),
+    (
         "reduced-axis-dropped",
         RuntimeError,
         r"The size of tensor a \(\d+\) must match the size of tensor b",
@@ -158,7 +198,7 @@ _CAUSES = [
     ),
     (
         "list-of-modules",
-        TypeError,
+        (TypeError, NotImplementedError),
         r"'(list|tuple|ModuleList)' object is not callable|ModuleList",
         "loop over the list and call each module in turn",
     ),

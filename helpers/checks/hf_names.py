@@ -550,7 +550,9 @@ def compute_names(hf: Weights, cfg: Config, made=None) -> Weights:
 
 
 def _equal(a: object, b: object) -> bool:
-    return isinstance(a, Tensor) and isinstance(b, Tensor) and same(a, b)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape):
+        return False
+    return torch.equal(a, b) or same(a, b)  # the first is quick on large models
 
 
 def _tied(source: Source) -> Weights:
@@ -559,6 +561,13 @@ def _tied(source: Source) -> Weights:
     hf["lm_head.weight"] = hf["transformer.wte.weight"].clone()
     hf.pop("lm_head.bias", None)
     return hf
+
+
+_WRITES = Mistake(
+    "changes-its-input",
+    "Your code writes into the dictionary or the tensors that it was given.",
+    "build a new dictionary, and leave out `pop` and methods that end in `_`",
+)
 
 
 class NamesCheck(Check):
@@ -572,7 +581,7 @@ class NamesCheck(Check):
             return self._to_do(candidate)
         for source in (stirred(), loaded()):
             hf, cfg = _tied(source), source.cfg
-            before = {name: p.clone() for name, p in hf.items()}
+            given, versions = dict(hf), {n: p._version for n, p in hf.items()}
             try:
                 mine = candidate(hf, cfg)
             except NotImplementedError:
@@ -582,16 +591,13 @@ class NamesCheck(Check):
             except Exception as error:
                 where = f" on the weights of {source.label}"
                 return self._failed(crash.describe(error, candidate, where))
-            mistakes = _judge(mine, before, cfg)
-            if any(not torch.equal(hf.get(n, p * 0), p) for n, p in before.items()):
-                mistakes.append(
-                    Mistake(
-                        "changes-its-input",
-                        "Your code writes into the dictionary or the tensors that it "
-                        "was given.",
-                        "build a new dictionary",
-                    )
-                )
+            # torch counts what is written into a tensor, through its views as well
+            same_names = hf.keys() == given.keys()
+            if not same_names or any(
+                p._version != versions[n] for n, p in given.items()
+            ):
+                return self._failed(_WRITES)
+            mistakes = _judge(mine, given, cfg)
             if mistakes:
                 return self._failed(*mistakes)
         return Report(

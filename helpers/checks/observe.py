@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from helpers.checks import structure
 from helpers.checks.cases import Case
 from helpers.checks.guard import OnCPU, global_cfg
 from helpers.checks.report import Mistake
@@ -139,7 +140,8 @@ def build(candidate, case: Case) -> Built:
             )
         )
     fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
-    wrong = _buffers_wrong(module, case) + _parameters_wrong(module, case)
+    wrong = (*_buffers_wrong(module, case), *structure.wrong(module, case.params))
+    wrong = wrong or _parameters_wrong(module, case)
     if wrong:
         return Built(mistakes=wrong)
     with torch.no_grad():
@@ -180,7 +182,8 @@ def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
         wrong.append(
             Mistake(
                 "extra-parameter",
-                f"There is a parameter `{name}` that GPT-2 does not have.",
+                f"There is a parameter `{name}`, which GPT-2's "
+                f"{type(module).__name__} does not have.",
                 "take it out, or make it a buffer if it is not learned",
             )
         )
@@ -243,6 +246,17 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
             f"The parameter that should be called `{name}` is called `{other}`; "
             "saved weights find their place by name.",
             f"call it `{name}`",
+        )
+    turned = [other for other, s in spare.items() if s == shape[::-1]]
+    if len(turned) == 1 and "." in turned[0]:  # nn.Linear keeps [out, in]
+        other = turned[0]
+        del spare[other]
+        return Mistake(
+            "renamed-parameter",
+            f"The parameter that should be called `{name}`, with shape "
+            f"{list(shape)}, is called `{other}` and stands transposed; saved weights "
+            "find their place by name and shape.",
+            f"make it yourself: `self.{leaf} = nn.Parameter(torch.empty(...))`",
         )
     return Mistake(
         "missing-parameter",

@@ -1,0 +1,21 @@
+"""Notebook 07 on a GPT-2 of full size (random weights): the same cells, 124M."""
+
+import pytest
+
+from helpers import editions
+from notebook_tools import COMPLETE, complete, said
+from random_gpt2 import byte_tokenizer, stirred
+
+
+@pytest.mark.full_size
+@pytest.mark.slow
+def test_notebook_07_runs_on_gpt2_at_full_size(tmp_path):
+    stirred().save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    notebook = complete("07_full_transformer")
+    environment = {"COURSE_REFERENCE": str(tmp_path)}
+    editions.execute(notebook, COMPLETE, environment, timeout=600)
+    cells = {cell.id: cell for cell in notebook.cells}
+    assert "12 layers" in said(cells["setup"])
+    assert "passed" in said(cells["transformer-check"])
+    assert "True" in said(cells["equal-load"])

@@ -165,6 +165,7 @@ def test_truncated_checkpoint_is_passed_over(curve, tmp_path, capsys):
     assert f"{new.name} cannot be read" in said and "the one before" in said
 
 
+@pytest.mark.slow
 def test_killed_process_resumes(curve, tmp_path):
     command = [sys.executable, "-m", "helpers.pretrain", *TINY, "--steps", "100000"]
     command += ["--out", str(tmp_path), "--save-every", "1"]
@@ -185,6 +186,7 @@ def test_killed_process_resumes(curve, tmp_path):
     assert len(train(tmp_path, "--resume", "--steps", more)) == done + 2
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_curve(curve, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "helpers.pretrain", *TINY]

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from helpers.plots import png
 
 NARROW = {"description_width": "initial"}
+# Pale and neighbours unlike each other, also for those who see few colours
+_PASTEL = ("#cfe8fc", "#fde3b5", "#d5f0e3", "#f7d3e6")
 
 
 def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widget:
@@ -52,6 +54,23 @@ def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widg
         control.observe(redraw, names="value")
     rows = [list(controls.values())[i : i + 3] for i in range(0, len(controls), 3)]
     return ipywidgets.VBox([*map(ipywidgets.HBox, rows), problem, *views])
+
+
+def chips(texts: list[str], ids: list[int]) -> str:
+    """Tokens as HTML: a coloured box for each, its id beside it.
+
+    A leading space is shown as ·, and a line break as ⏎, so that they can be seen.
+    Text and background are both set: the boxes look the same on dark themes.
+    """
+    boxes = []
+    for i, (text, number) in enumerate(zip(texts, ids, strict=True)):
+        shown = html.escape(text.replace(" ", "·").replace("\n", "⏎"))
+        boxes.append(
+            f'<span style="background:{_PASTEL[i % len(_PASTEL)]};color:#000;'
+            "border-radius:4px;padding:1px 4px;margin:1px;display:inline-block;"
+            f'font-family:monospace">{shown}<sub>{number}</sub></span>'
+        )
+    return f'<div style="line-height:2">{" ".join(boxes)}</div>'
 
 
 def _is_png(part) -> bool:

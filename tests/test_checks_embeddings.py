@@ -573,9 +573,9 @@ def test_blank_is_to_do_and_the_courses_own_passes(name):
     blank = answer(name, 'raise NotImplementedError("yours")')
     assert check.examine(blank).status == "todo"
     assert check.examine(answer(name, "pass")).status == "todo"
-    start = time.perf_counter()
+    start = time.process_time()  # what one core works, however busy the machine is
     assert check.examine(check.course).status == "passed"
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 PAIR_RIGHT = [

@@ -6,8 +6,8 @@ A story is written from the top of `GRAMMAR` downwards. Three things stand in a 
 * `<lost>`: one of the lines listed under `lost`, drawn by the weights before them (1
   where there is none);
 * `{A}`, `{x}`, `{P.in}`: a person, a thing, a place. Said for the first time, it is
-  drawn from `VALUES`, different from every other of its kind; said again, it is the
-  same one. So names, pronouns, colours and objects have to be remembered.
+  drawn from `VALUES`; said again, it is the same one. So names, pronouns, colours and
+  objects have to be remembered. `A` and `B` are always a boy and a girl.
 
 No option begins with the whole of another one. So a reader who goes from left to right
 never has a choice: every text has at most one derivation, and `log_prob` is exact
@@ -36,7 +36,7 @@ plot
     2 <pet>
 
 opening
-    4 Once upon a time there was a <young> {A.new}.
+    4 Once upon a time there was a <young> {A.new} who lived near the {P}.
     2 There once lived a <young> {A.new} who loved the {P}.
     3 One <fine> <morning> {A} went to the {P}.
     2 It was a <fine> <morning>, and {A} was {P.in}.
@@ -142,7 +142,7 @@ mine
     "Give me the {x}!" shouted {B}, but {A} held it tight.
     {A} pulled at the {x}, {B} pulled too, and it fell to the ground.
 angry
-    {B} ran away to the {Q} because {B.he} was angry.
+    {B} ran home because {B.he} was angry.
     {A} was so angry that {A.he} did not speak to {B}.
     {B} sat down {S} and cried because {A} did not share.
     Then both of them were angry, and the {x} was no fun any more.
@@ -262,20 +262,24 @@ reward2
 
 GIRLS = "Anna Mia Lily Emma Nora Ruby Clara Zoe".split()
 BOYS = "Tom Ben Max Leo Sam Jack Oscar Finn".split()
+COLOURS = "red blue green yellow pink purple black white".split()
+RELATIVES = "grandmother grandfather mother father aunt uncle".split()
 # A place is said as "the garden" or, with its own preposition, as "in the garden".
 PLACES = """in garden, in park, in forest, on beach, by river, by lake, on farm,
 at market, on hill, in meadow, in barn, near bridge"""
-SPOTS = (
-    "under the bench, behind the fence, in the tall grass, behind the old wall, "
-    "next to the gate, under the big tree, behind the bushes, beside the well"
-)
-VALUES: dict[str, list] = {  # what a slot can stand for; a kind's slots share a list
+SPOTS = """under the bench, behind the fence, in the tall grass, behind the old wall,
+next to the gate, under the big tree, behind the bushes, beside the well"""
+VALUES: dict[str, list] = {  # what a slot can stand for; "A B" share their list
     "A B": [(name, 0) for name in BOYS] + [(name, 1) for name in GIRLS],
-    "c d": "red blue green yellow pink purple black white".split(),
-    "x y": "ball kite hat boat drum scarf bell book car cup basket whistle".split(),
-    "P Q": [tuple(place.split()) for place in PLACES.split(",")],
-    "S T": SPOTS.split(", "),
-    "G H": "grandmother grandfather mother father aunt uncle".split(),
+    "c": COLOURS,
+    "d": COLOURS,
+    "x": "ball kite boat drum bell book car whistle puppet rope train doll".split(),
+    "y": "hat scarf cup basket lamp bag spoon ring".split(),
+    "P": [tuple(place.split()) for place in PLACES.split(",")],
+    "S": re.split(r",\s", SPOTS),
+    "T": "in the shed, behind the house, on the roof, under the cart".split(", "),
+    "G": RELATIVES,
+    "H": RELATIVES,
     "Z": "kitten puppy rabbit duck lamb goat hedgehog mouse".split(),
 }
 KINDS = {slot: kind for kind in VALUES for slot in kind.split()}
@@ -300,7 +304,7 @@ class Slot(NamedTuple):
         """The words for `value`."""
         if self.form == "in":
             return f"{self.lead}{value[0]} the {value[1]}"
-        if self.name in "PQ":
+        if self.name == "P":
             return self.lead + value[1]
         if KINDS[self.name] != "A B":
             return self.lead + value
@@ -356,10 +360,11 @@ def _lines(symbol: Symbol) -> list[tuple[float, tuple[Item, ...]]]:
     return lines
 
 
-def _left(slot: str, bound) -> list:
-    """What `slot` can still be drawn as: nothing that another slot of its kind is."""
-    taken = [bound[other] for other in KINDS[slot].split() if other in bound]
-    return [value for value in VALUES[KINDS[slot]] if value not in taken]
+def _left(slot: str, bound: Bound) -> list:
+    """What `slot` can still be drawn as: not a girl if the other one is, nor a boy."""
+    taken = {bound[other][1] for other in "AB" if other in bound and slot in "AB"}
+    values = VALUES[KINDS[slot]]
+    return [value for value in values if value[1] not in taken] if taken else values
 
 
 def _options(item: Slot | Symbol, bound: Bound) -> list[tuple[float, tuple, Bound]]:
@@ -495,8 +500,8 @@ def _expect(cost: Callable[[float, list[str]], float], counting: bool = False):
                 kind, parts = KINDS[item.name], []
                 texts = [item.say(value) for value in VALUES[kind]]
                 for bound, sums in states.items():
-                    left = len(texts) - len(bound.intersection(kind))
-                    ways = 1 if item.name in bound else left
+                    left = len(texts) // (1 + len(bound.intersection(kind)))
+                    ways = 1 if item.name in bound else left  # B: half are left
                     state = {bound: sums}
                     parts.append(choose(state, 1 / ways, texts, ways, item.name))
                 states = merged(parts)

@@ -118,8 +118,8 @@ def small_grammar(monkeypatch):
     monkeypatch.setattr(stories, "RULES", rules)
     people = stories.VALUES["A B"]
     for kind, values in stories.VALUES.items():
-        monkeypatch.setitem(stories.VALUES, kind, values[: len(kind.split())])
-    monkeypatch.setitem(stories.VALUES, "A B", [people[0], people[-1]])
+        monkeypatch.setitem(stories.VALUES, kind, values[:1])
+    monkeypatch.setitem(stories.VALUES, "A B", [*people[:2], *people[-2:]])
     stories._lines.cache_clear()
     yield
     monkeypatch.undo()
@@ -242,10 +242,12 @@ def test_remembered_things_must_stay_the_same():
         bound = stories.parse(text).bound
         names = [name for name, _ in stories.VALUES["A B"]]
         for slot in "ABc":
-            others = stories.VALUES["c d"] if slot == "c" else names
+            others = stories.VALUES["c"] if slot == "c" else names
             said = bound.get(slot)
             said = said[0] if slot in "AB" and said else said
             other = next(word for word in others if f" {word}" not in text)
+            if slot == "c" and bound.get("d") == said:
+                continue  # two things of one colour: the last may be the second
             if said and text.count(f" {said}") > 1:
                 wrong = replace_last(text, said, other)
                 assert not stories.valid(wrong), wrong

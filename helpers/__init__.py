@@ -1,8 +1,17 @@
 """Shared code and checks of the course; a notebook imports its names from here."""
 
-from helpers import checks
-from helpers.config import Config
-from helpers.reference import load_reference
-from helpers.session import start
+import importlib
 
-__all__ = ["Config", "checks", "load_reference", "start"]
+_HOME = {
+    "Config": "helpers.config",
+    "load_reference": "helpers.reference",
+    "start": "helpers.session",
+}
+__all__ = ["checks", *_HOME]
+
+
+def __getattr__(name: str):
+    # Loaded when asked for: the editions command and the grammar need no torch.
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'helpers' has no attribute {name!r}")

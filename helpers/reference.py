@@ -132,7 +132,11 @@ class Reference:
             for name, module in self.model.transformer.named_modules()
         ]
         try:
-            logits = self.model(tokens, use_cache=False).logits
+            # the mask says that nothing is padding: our padding token is a real one
+            everything = torch.ones_like(tokens)
+            logits = self.model(
+                tokens, attention_mask=everything, use_cache=False
+            ).logits
         finally:
             for handle in handles:
                 handle.remove()

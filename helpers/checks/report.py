@@ -24,7 +24,7 @@ class Mistake:
     line: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The result of one check.
 
@@ -54,6 +54,9 @@ class Report:
         """One line: a word, a symbol and the title."""
         mark = {"passed": "✓ passed", "failed": "✗ not yet", "todo": "○ to do"}
         return f"{mark[self.status]}: {self.title}"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         lines = [self.headline]

@@ -264,7 +264,7 @@ def learning_curves(
                 linestyle=LINES[layer % len(LINES)],
                 label=f"layer {layer}, head {head}",
             )
-    right.set(xlabel="step", ylabel="induction score", ylim=(0, 1))
+    right.set(xlabel="step", ylabel="induction score", ylim=(0, None))
     right.set_title("where heads look")
     right.legend(fontsize=7, ncols=2)
     return figure

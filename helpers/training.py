@@ -1,0 +1,357 @@
+"""Training, in the code of notebook 09: batches, schedule, step, saving.
+
+Stories stand at the start of the window, one in a row. `helpers.pretrain` trains the
+shipped model by the same recipe, and on several processes.
+"""
+
+import json
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from helpers import model as course
+from helpers import stories
+from helpers.config import Config
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+IGNORED = -100  # the target where there is nothing to predict
+
+
+def make_batch(rows, end):
+    """Lists of token ids as tokens and targets, both [batch, position].
+
+    A row of tokens: the end token, the ids, padding. A row of targets: the token that
+    comes next, the end token last of all, then -100 where there is only padding.
+    """
+    longest = max(len(row) for row in rows)
+    tokens = torch.full((len(rows), longest + 1), end)  # [batch, position]
+    targets = torch.full((len(rows), longest + 1), -100)
+    for i, row in enumerate(rows):
+        tokens[i, 1 : len(row) + 1] = torch.tensor(row)
+        targets[i, : len(row) + 1] = torch.tensor([*row, end])
+    return tokens, targets
+
+
+def batch_loss(logits, targets):
+    """Mean loss in nats over the targets that are not -100."""
+    # [batch, position, d_vocab] -> [batch * position, d_vocab]
+    flat = logits.flatten(0, 1)
+    return F.cross_entropy(flat, targets.flatten(), ignore_index=-100)
+
+
+def parameter_groups(model, weight_decay):
+    """Two groups for AdamW: matrices, with weight decay, and the rest, without."""
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    # The last part of a name tells: W_E, W_Q, ... are matrices; b_Q, w and b are not.
+    is_matrix = {name: name.split(".")[-1].startswith("W_") for name in learned}
+    matrices = [p for name, p in learned.items() if is_matrix[name]]
+    others = [p for name, p in learned.items() if not is_matrix[name]]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step, steps, peak, lowest, warmup):
+    """The rate of one step: a straight line up to the peak, then half a cosine down.
+
+    Step 0 has peak / warmup, step warmup - 1 the peak, step steps - 1 the lowest.
+    """
+    update = step + 1
+    if update <= warmup:
+        return peak * update / warmup
+    progress = (update - warmup) / (steps - warmup)  # from 0 at the peak to 1
+    return lowest + (peak - lowest) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def clip_gradients(parameters, max_norm):
+    """Scale all gradients down together where their joint length exceeds max_norm.
+
+    Returns the length that they had before.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(grad.pow(2).sum().item() for grad in gradients))
+    if norm > max_norm:
+        for grad in gradients:
+            grad.mul_(max_norm / norm)
+    return norm
+
+
+def train_step(model, optimizer, tokens, targets, lr, max_norm=1.0):
+    """One update of the model's parameters; returns the loss as a number."""
+    model.train()
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    loss = batch_loss(model(tokens), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    clip_gradients(list(model.parameters()), max_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@dataclass
+class Run:
+    """A training run: what it has learned, and how it went."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list = field(default_factory=list)
+
+
+def train(run, steps, batch_at, rate_at, look=None, every=50):
+    """Train up to `steps`. Interrupt it, and the next call goes on from there."""
+    try:
+        while run.step < steps:
+            tokens, targets = batch_at(run.step)
+            rate = rate_at(run.step)
+            loss = train_step(run.model, run.optimizer, tokens, targets, rate)
+            run.losses.append(loss)
+            run.step += 1
+            if look and (run.step % every == 0 or run.step == steps):
+                look(run)
+    except KeyboardInterrupt:
+        print(f"Stopped after {run.step} steps. Run this cell again to go on.")
+
+
+# What the notebook uses ready-made
+
+
+def new_model(
+    cfg: Config, seed: int = 0, cls: type[nn.Module] = course.DemoTransformer
+) -> nn.Module:
+    """A GPT-2 at its start: matrices small and random, gains 1, biases 0.
+
+    The same numbers whatever the class does in `__init__`. `b_U` stays frozen at 0,
+    since GPT2LMHeadModel has no such bias.
+    """
+    model = cls(cfg)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            last = name.split(".")[-1]
+            if last.startswith("W_"):
+                p.normal_(std=cfg.init_range, generator=generator)
+            else:
+                p.fill_(1.0 if last == "w" else 0.0)
+    model.unembed.b_U.requires_grad_(False)
+    return model
+
+
+def story_batch(tokenizer, name: str, size: int) -> tuple[Tensor, Tensor]:
+    """Tokens and targets of `size` stories; another `name`, other stories."""
+    texts = [stories.sample(random.Random(f"{name}/{i}")) for i in range(size)]
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return make_batch(rows, tokenizer.eos_token_id)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Stories kept out of training.
+
+    Attributes:
+        batches: (tokens, targets) each.
+        own: the grammar's own loss on just these stories, nats per token.
+    """
+
+    batches: list[tuple[Tensor, Tensor]]
+    own: float
+
+    @classmethod
+    def of_stories(cls, tokenizer, n: int = 256, size: int = 64) -> "HeldOut":
+        """`n` stories in batches of `size`, and how likely the grammar finds them."""
+        names = [f"held-out/{i}" for i in range(n // size)]
+        batches = [story_batch(tokenizer, name, size) for name in names]
+        texts = [
+            stories.sample(random.Random(f"{name}/{i}"))
+            for name in names
+            for i in range(size)
+        ]
+        many = sum(int((targets != IGNORED).sum()) for _, targets in batches)
+        return cls(batches, -sum(map(stories.log_prob, texts)) / many)
+
+    @torch.no_grad()
+    def loss(self, model: nn.Module) -> float:
+        """The model's loss on them, nats per token."""
+        model.eval()
+        total = many = 0.0
+        for tokens, targets in self.batches:
+            count = int((targets != IGNORED).sum())
+            total += batch_loss(model(tokens), targets).item() * count
+            many += count
+        return total / many
+
+
+def baselines(tokenizer, held_out: HeldOut, n: int = 2000) -> dict[str, float]:
+    """The held-out loss of three models that only count, in nats per token.
+
+    The bigram's counts are mixed with the unigram's, so that a pair that was never
+    seen is not impossible.
+    """
+    d_vocab, end = len(tokenizer), tokenizer.eos_token_id
+    texts = [stories.sample(random.Random(f"counts/{i}")) for i in range(n)]
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    single, pairs, before = Counter(), Counter(), Counter()
+    for row in rows:
+        single.update([*row, end])
+        pairs.update(pairwise([end, *row, end]))
+        before.update([end, *row])
+    many = single.total() + 0.1 * d_vocab
+
+    def unigram(a, b):
+        return (single[b] + 0.1) / many
+
+    def bigram(a, b):
+        return (pairs[a, b] + unigram(a, b)) / (before[a] + 1)
+
+    counted = [
+        (int(a), int(b))
+        for tokens, targets in held_out.batches
+        for a, b in zip(tokens[targets != IGNORED], targets[targets != IGNORED])
+    ]
+    losses = {
+        name: -sum(math.log(p(a, b)) for a, b in counted) / len(counted)
+        for name, p in (("unigram", unigram), ("bigram", bigram))
+    }
+    return {"uniform": math.log(d_vocab), **losses}
+
+
+@torch.no_grad()
+def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Every head's pattern: [n_layers, batch, n_heads, query_pos, key_pos].
+
+    Computed from what each Attention is given and its own weights, so it works with
+    any class of the course's parameter names.
+    """
+    seen = []
+    hooks = [
+        block.attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        for block in model.blocks
+    ]
+    try:
+        model.eval()(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    patterns = []
+    for block, x in zip(model.blocks, seen):
+        q = course.attention_projections(x, block.attn.W_Q, block.attn.b_Q)
+        k = course.attention_projections(x, block.attn.W_K, block.attn.b_K)
+        scores = course.apply_causal_mask(course.attention_scores(q, k))
+        patterns.append(course.attention_pattern(scores))
+    return torch.stack(patterns)
+
+
+def induction_scores(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
+    """How much each head looks at the earlier place that holds the coming token.
+
+    Averaged over the positions whose next token has occurred before, common ones (over
+    2% of all) apart: so names, objects, colours. [n_layers, n_heads], from 0 to 1.
+    """
+    patterns = attention_patterns(model, tokens)
+    counted = targets != IGNORED
+    often = torch.bincount(targets[counted], minlength=model.cfg.d_vocab)
+    rare = (often < counted.sum() / 50)[targets.clamp(min=0)] & counted
+    holds = tokens[:, None, :] == targets[:, :, None]  # [batch, query_pos, key_pos]
+    holds &= torch.ones_like(holds[0]).tril()
+    asked = holds.any(dim=-1) & rare  # [batch, query_pos]
+    # [n_layers, batch, n_heads, query_pos, key_pos] -> [..., query_pos]
+    looked = (patterns * holds[None, :, None]).sum(dim=-1)
+    looked = looked.transpose(1, 2)[:, :, asked]  # [n_layers, n_heads, asked]
+    return looked.mean(dim=-1)
+
+
+def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
+    """The same model as transformers' GPT2LMHeadModel, its head untied.
+
+    Args:
+        end: the id of the token that stands before and after a text.
+
+    Raises:
+        ValueError: if `b_U` is not 0; transformers' head has no bias.
+    """
+    cfg = model.cfg
+    if model.unembed.b_U.any():
+        raise ValueError("b_U is not 0, and GPT2LMHeadModel has no bias in its head")
+    config = GPT2Config(
+        vocab_size=cfg.d_vocab,
+        n_positions=cfg.n_ctx,
+        n_embd=cfg.d_model,
+        n_layer=cfg.n_layers,
+        n_head=cfg.n_heads,
+        n_inner=cfg.d_mlp,
+        layer_norm_epsilon=cfg.layer_norm_eps,
+        tie_word_embeddings=False,
+        bos_token_id=end,
+        eos_token_id=end,
+    )
+    hf = GPT2LMHeadModel(config)
+    weights = {
+        "transformer.wte.weight": model.embed.W_E,
+        "transformer.wpe.weight": model.pos_embed.W_pos,
+        "transformer.ln_f.weight": model.ln_final.w,
+        "transformer.ln_f.bias": model.ln_final.b,
+        "lm_head.weight": model.unembed.W_U.T,
+    }
+    for i, block in enumerate(model.blocks):
+        attn, mlp = block.attn, block.mlp
+        # [n_heads, d_model, d_head], three times -> [d_model, 3 * d_model]
+        qkv = [rearrange(W, "h m d -> m (h d)") for W in (attn.W_Q, attn.W_K, attn.W_V)]
+        layer = {
+            "ln_1.weight": block.ln1.w,
+            "ln_1.bias": block.ln1.b,
+            "attn.c_attn.weight": torch.cat(qkv, dim=1),
+            "attn.c_attn.bias": torch.cat(
+                [b.flatten() for b in (attn.b_Q, attn.b_K, attn.b_V)]
+            ),
+            "attn.c_proj.weight": rearrange(attn.W_O, "h d m -> (h d) m"),
+            "attn.c_proj.bias": attn.b_O,
+            "ln_2.weight": block.ln2.w,
+            "ln_2.bias": block.ln2.b,
+            "mlp.c_fc.weight": mlp.W_in,
+            "mlp.c_fc.bias": mlp.b_in,
+            "mlp.c_proj.weight": mlp.W_out,
+            "mlp.c_proj.bias": mlp.b_out,
+        }
+        weights |= {f"transformer.h.{i}.{name}": value for name, value in layer.items()}
+    own = hf.state_dict()
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+    return hf.eval()
+
+
+def course_prose() -> str:
+    """The text of the course's notebooks: about a hundred thousand characters."""
+    cells = [
+        "".join(cell["source"])
+        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "markdown"
+    ]
+    return "\n\n".join(cells)
+
+
+def train_tokenizer(text: str, d_vocab: int) -> Tokenizer:
+    """A byte-level BPE of `d_vocab` tokens, at least 256, learned from one text."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=d_vocab,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([text], trainer)
+    return bpe

@@ -24,6 +24,7 @@ from helpers import stories
 from helpers.config import Config
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+FILLER = 0.02  # a token at more than this share of positions is no name or object
 IGNORED = -100  # the target where there is nothing to predict
 
 
@@ -262,7 +263,7 @@ def induction_scores(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tenso
     patterns = attention_patterns(model, tokens)
     counted = targets != IGNORED
     often = torch.bincount(targets[counted], minlength=model.cfg.d_vocab)
-    rare = (often < counted.sum() / 50)[targets.clamp(min=0)] & counted
+    rare = (often < FILLER * counted.sum())[targets.clamp(min=0)] & counted
     holds = tokens[:, None, :] == targets[:, :, None]  # [batch, query_pos, key_pos]
     holds &= torch.ones_like(holds[0]).tril()
     asked = holds.any(dim=-1) & rare  # [batch, query_pos]

@@ -1,0 +1,134 @@
+"""helpers/training.py: the same code as notebook 09, and what its tools promise."""
+
+import ast
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from helpers import Config, editions, pretrain, stories, training
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "09_training.ipynb"
+CFG = Config(
+    d_model=16, n_heads=2, d_head=8, d_mlp=24, n_layers=2, d_vocab=1100, n_ctx=160
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return pretrain.load_tokenizer(pretrain.SHIPPED)
+
+
+def definitions(source: str) -> dict[str, str]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    found = [node for node in ast.parse(source).body if isinstance(node, kinds)]
+    return {node.name: ast.unparse(node) for node in found}
+
+
+def test_notebook_and_helpers_have_the_same_code():
+    cells = [c for c in editions.read(NOTEBOOK).cells if c.cell_type == "code"]
+    theirs = definitions(Path(training.__file__).read_text(encoding="utf-8"))
+    shared = {"Run", "train"}
+    for cell in cells:
+        if cell.id.endswith("-exercise") or cell.id == "run-loop":
+            for name, code in definitions(cell.source).items():
+                assert code == theirs[name], name
+                shared.add(name)
+    assert len(shared) == 8
+
+
+def new_run(tokenizer) -> training.Run:
+    model = training.new_model(CFG)
+    groups = training.parameter_groups(model, 0.01)
+    return training.Run(model, torch.optim.AdamW(groups))
+
+
+def go(run, tokenizer, steps=8, look=None):
+    training.train(
+        run,
+        steps,
+        batch_at=lambda step: training.story_batch(tokenizer, f"t/{step}", 2),
+        rate_at=lambda step: training.learning_rate(step, 8, 1e-2, 1e-4, 2),
+        look=look,
+        every=1,
+    )
+
+
+def test_interrupting_keeps_what_was_learned_and_running_again_goes_on(
+    tokenizer, capsys
+):
+    whole, broken = new_run(tokenizer), new_run(tokenizer)
+    go(whole, tokenizer)
+
+    def stop(run):
+        if run.step == 3:
+            raise KeyboardInterrupt
+
+    go(broken, tokenizer, look=stop)
+    assert "Stopped after 3 steps" in capsys.readouterr().out
+    assert broken.step == len(broken.losses) == 3
+    go(broken, tokenizer)
+    assert broken.losses == whole.losses
+    for p, q in zip(broken.model.parameters(), whole.model.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_saved_for_transformers_it_gives_the_same_logits(tokenizer, tmp_path):
+    model = training.new_model(CFG)
+    for p in model.parameters():  # biases and gains too
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.3)
+    training.to_transformers(model, 0).save_pretrained(tmp_path)
+    loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    assert not loaded.config.tie_word_embeddings
+    tokens, _ = training.story_batch(tokenizer, "saved", 3)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded(input_ids=tokens).logits, model(tokens), rtol=1e-4, atol=1e-4
+        )
+    model.unembed.b_U.data += 1
+    with pytest.raises(ValueError, match="no bias"):
+        training.to_transformers(model, 0)
+
+
+def test_baselines_stand_in_order_above_the_floor(tokenizer):
+    held_out = training.HeldOut.of_stories(tokenizer, n=64, size=32)
+    levels = training.baselines(tokenizer, held_out, n=500)
+    floor = stories.entropy_per_token(tokenizer)
+    assert levels["uniform"] == math.log(len(tokenizer))
+    assert levels["uniform"] > levels["unigram"] > levels["bigram"] > 2 * floor
+    assert abs(held_out.own - floor) < 0.05
+    new = training.new_model(CFG)
+    assert abs(held_out.loss(new) - math.log(CFG.d_vocab)) < 0.2
+
+
+def test_a_new_model_does_not_depend_on_what_the_class_does(tokenizer):
+    torch.manual_seed(1)
+    a = training.new_model(CFG)
+    torch.manual_seed(2)
+    b = training.new_model(CFG)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
+    assert not a.unembed.b_U.requires_grad
+
+
+def test_induction_scores_find_a_head_that_copies(monkeypatch):
+    tokens = torch.tensor([[0, 1, 2, 3, 1, 2]])
+    targets = torch.tensor([[1, 2, 3, 1, 2, 4]])
+    pattern = torch.zeros(1, 1, 2, 6, 6)
+    pattern[..., 0] = 1.0  # both heads rest on the start,
+    pattern[0, 0, 1, 3] = torch.eye(6)[1]  # one looks at what comes next
+    pattern[0, 0, 1, 4] = torch.eye(6)[2]
+    monkeypatch.setattr(training, "attention_patterns", lambda m, t: pattern)
+    monkeypatch.setattr(training, "FILLER", 1.0)
+    model = training.new_model(CFG)
+    scores = training.induction_scores(model, tokens, targets)
+    assert scores.tolist() == [[0.0, 1.0]]
+
+
+def test_a_tokenizer_of_ones_own_encodes_any_text():
+    own = training.train_tokenizer(training.course_prose()[:20_000], d_vocab=300)
+    assert own.get_vocab_size() == 300
+    for text in ("the cat", "Größe ✓ 中文\n"):
+        assert own.decode(own.encode(text).ids) == text

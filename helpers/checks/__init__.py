@@ -16,9 +16,17 @@ from helpers.checks.building_blocks import CONFIG as config
 from helpers.checks.building_blocks import NEXT_TOKEN as next_token
 from helpers.checks.building_blocks import SCALE_AND_SHIFT as scale_and_shift
 from helpers.checks.embeddings import embed, pos_embed, unembed
+from helpers.checks.filters import repetition_penalty, temperature, top_k, top_p
 from helpers.checks.full_model import demo_transformer
+from helpers.checks.generation import beam_search, greedy, sample
 from helpers.checks.hf_names import SPLIT_C_ATTN as split_c_attn
 from helpers.checks.hf_names import TO_COURSE_NAMES as to_course_names
+from helpers.checks.kv_cache import (
+    cached_attention,
+    cached_mask,
+    cached_transformer,
+    greedy_cached,
+)
 from helpers.checks.layernorm import layer_norm
 from helpers.checks.loss import cross_entropy
 from helpers.checks.mlp import gelu, mlp
@@ -51,15 +59,21 @@ __all__ = [
     "attention_scores",
     "attention_values",
     "batch_loss",
+    "beam_search",
+    "cached_attention",
+    "cached_mask",
+    "cached_transformer",
     "causal_mask",
     "clip_gradients",
     "compare_positions",
     "config",
     "cross_entropy",
     "demo_transformer",
-    "feature_mean",
     "embed",
+    "feature_mean",
     "gelu",
+    "greedy",
+    "greedy_cached",
     "layer_norm",
     "learning_rate",
     "make_batch",
@@ -73,11 +87,16 @@ __all__ = [
     "pos_embed",
     "project_to_heads",
     "repeat_rows",
+    "repetition_penalty",
+    "sample",
     "scale_and_shift",
     "split_c_attn",
     "split_heads",
     "swap_axes",
+    "temperature",
     "to_course_names",
+    "top_k",
+    "top_p",
     "train_step",
     "transformer_block",
     "unembed",

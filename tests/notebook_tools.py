@@ -25,6 +25,7 @@ NOTEBOOKS = [
     "05_mlp",
     "06_transformer_block",
     "07_full_transformer",
+    "08_generation",
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from candidates import define
-from helpers import checks, generation
+from helpers import checks, generation, model
 from helpers.checks.generation import bound
 from helpers.checks.observe import same
 
@@ -81,7 +81,10 @@ REST = """
 pattern = apply_cached_mask(attention_scores(q, k)).softmax(-1)
 return attention_output(attention_values(pattern, v), self.W_O, self.b_O)
 """
-KEEP = "cache.k = k = torch.cat([cache.k, k], 1)\ncache.v = v = torch.cat([cache.v, v], 1)"
+KEEP = """
+cache.k = k = torch.cat([cache.k, k], 1)
+cache.v = v = torch.cat([cache.v, v], 1)
+"""
 START = "past, new = cache[0].k.shape[1], tokens.shape[1]\n"
 EMBED = "x = self.embed(tokens) + self.pos_embed.W_pos[past : past + new]\n"
 BLOCKS = "for block, kept in zip(self.blocks, cache): x = block(x, kept)\n"
@@ -102,7 +105,9 @@ RIGHT = [
     ("greedy", LOOP + "new = model(tokens)[:, -1, :].topk(1).indices\n" + ADD),
     (
         "greedy",
-        LOOP + "new = model(tokens).softmax(-1)[:, -1].argmax(-1, keepdim=True)\n" + ADD,
+        LOOP
+        + "new = model(tokens).softmax(-1)[:, -1].argmax(-1, keepdim=True)\n"
+        + ADD,
     ),
     ("sample", "return torch.multinomial(F.softmax(logits, -1), 1)"),
     ("sample", "return torch.distributions.Categorical(logits=logits).sample()"),
@@ -112,11 +117,17 @@ RIGHT = [
         "return (logits.softmax(-1) / noise).argmax(-1, keepdim=True)",
     ),
     ("apply_temperature", "return logits * (1 / temperature)"),
-    ("top_k", "t = logits.topk(min(k, logits.shape[1])).values.min(-1, keepdim=True)[0]"
-     "\nreturn torch.where(logits >= t, logits, -torch.inf)"),
-    ("top_k", "k = min(k, logits.shape[1])\n"
-     "t = logits.sort(-1, descending=True)[0][:, k - 1 : k]\n"
-     "return logits.masked_fill(logits < t, -1e10)"),
+    (
+        "top_k",
+        "t = logits.topk(min(k, logits.shape[1])).values.min(-1, keepdim=True)[0]"
+        "\nreturn torch.where(logits >= t, logits, -torch.inf)",
+    ),
+    (
+        "top_k",
+        "k = min(k, logits.shape[1])\n"
+        "t = logits.sort(-1, descending=True)[0][:, k - 1 : k]\n"
+        "return logits.masked_fill(logits < t, -1e10)",
+    ),
     (
         "top_p",
         "s, i = logits.sort(-1)\n"
@@ -185,10 +196,10 @@ RIGHT = [
 @pytest.mark.parametrize("name, body", RIGHT)
 def test_right_idioms_pass(name, body):
     if name.startswith("Cached"):
-        from helpers import model
-
-        source = HEADS[name] + "\n" + "\n".join(
-            "        " + line for line in body.strip("\n").splitlines()
+        source = (
+            HEADS[name]
+            + "\n"
+            + "\n".join("        " + line for line in body.strip("\n").splitlines())
         )
         pieces = {n: getattr(model, n) for n in vars(model) if n[0] != "_"}
         own = {n: getattr(generation, n) for n in ("CachedBlock", "apply_cached_mask")}
@@ -223,7 +234,8 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
     ("sample", "softmax-twice",
      "probs = logits.softmax(-1)\n"
      "return torch.distributions.Categorical(logits=probs).sample()"),
-    ("sample", "half-the-logits", "return torch.multinomial((logits / 2).softmax(-1), 1)"),
+    ("sample", "half-the-logits",
+     "return torch.multinomial((logits / 2).softmax(-1), 1)"),
     ("sample", "probabilities-returned", "return logits.softmax(-1)"),
     ("apply_temperature", "temperature-multiplied", "return logits * temperature"),
     ("apply_temperature", "softmax-too", "return (logits / temperature).softmax(-1)"),
@@ -269,7 +281,7 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
      "return out"),
     ("repetition_penalty", "tokens-of-the-whole-batch",
      "out = logits.clone()\ni = tokens.unique()\n"
-     "out[:, i] = torch.where(out[:, i] > 0, out[:, i] / penalty, out[:, i] * penalty)\n"
+     "x = out[:, i]\nout[:, i] = torch.where(x > 0, x / penalty, x * penalty)\n"
      "return out"),
     ("repetition_penalty", "penalty-subtracted",
      "seen = logits.gather(-1, tokens)\n"
@@ -295,8 +307,8 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
      "cache = new_cache(model.cfg, len(tokens))\n" + LOOP
      + "new = model(tokens, cache)[:, -1:].argmax(-1)\n" + ADD),
     ("greedy_cached", "cache-saves-nothing",
-     LOOP + "new = model(tokens, new_cache(model.cfg, len(tokens)))[:, -1:].argmax(-1)\n"
-     + ADD),
+     LOOP + "c = new_cache(model.cfg, len(tokens))\n"
+     "    new = model(tokens, c)[:, -1:].argmax(-1)\n" + ADD),
     ("greedy_cached", "prompt-not-fed",
      "cache, new = new_cache(model.cfg, len(tokens)), tokens[:, -1:]\n" + LOOP
      + "new = model(new, cache)[:, -1:].argmax(-1)\n" + ADD),
@@ -326,8 +338,6 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
 
 @pytest.mark.parametrize("name, mistake, body", TYPED)
 def test_typed_mistakes_are_named(name, mistake, body):
-    from helpers import model
-
     everything = {n: v for n, v in vars(model).items() if n[0] != "_"} | {
         n: v for n, v in vars(generation).items() if n[0] != "_"
     }
@@ -367,8 +377,6 @@ def test_every_wrong_distribution_is_named(known):
 @pytest.mark.parametrize("name", CHECKS)
 def test_blanks_are_to_do(name):
     body = 'raise NotImplementedError("Fill this in.")'
-    from helpers import model
-
     everything = {**vars(model), **vars(generation)}
     everything = {n: v for n, v in everything.items() if n[0] != "_"}
     indent = "        " if name[0].isupper() else "    "

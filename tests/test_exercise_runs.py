@@ -103,6 +103,18 @@ WRONG = {
     ("07_full_transformer", "cross-entropy-exercise"): {
         ("tokens[:, 1:, None]", "tokens[:, :-1, None]"): "no-shift-last-dropped",
     },
+    ("08_generation", "temperature-exercise"): {
+        ("logits / temperature", "logits * temperature"): "temperature-multiplied",
+    },
+    ("08_generation", "top-k-exercise"): {("logits < kth", "logits <= kth"): "kth-removed"},
+    ("08_generation", "repetition-exercise"): {
+        ("seen * penalty", "seen / penalty"): "divides-negative-logits",
+    },
+    ("08_generation", "cached-transformer-exercise"): {
+        ("W_pos[past : past + tokens.shape[1]]", "W_pos[: tokens.shape[1]]"): (
+            "position-not-offset"
+        ),
+    },
     ("09_training", "batches-exercise"): {
         ("longest + 1), -100)", "longest + 1), end)"): "padding-counted",
     },

@@ -45,8 +45,14 @@ class Logits(nn.Module):
 
 def their_tokens(source: Source, tokens: Tensor, n_new: int, n_beams: int = 1):
     """What transformers' `generate` makes of a prompt; it never ends early."""
+    from transformers.utils import logging
+
     nothing = source.cfg.d_vocab  # an end token that the model cannot say
-    with torch.random.fork_rng():
+    # Our start token is the padding token too: transformers warns, though the mask
+    # says that nothing is padding.
+    loudness = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
         return source.reference.model.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
@@ -56,6 +62,8 @@ def their_tokens(source: Source, tokens: Tensor, n_new: int, n_beams: int = 1):
             eos_token_id=nothing,
             pad_token_id=0,
         )
+    finally:
+        logging.set_verbosity(loudness)
 
 
 # ------------------------------------------------------------------ greedy

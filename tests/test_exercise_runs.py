@@ -106,7 +106,9 @@ WRONG = {
     ("08_generation", "temperature-exercise"): {
         ("logits / temperature", "logits * temperature"): "temperature-multiplied",
     },
-    ("08_generation", "top-k-exercise"): {("logits < kth", "logits <= kth"): "kth-removed"},
+    ("08_generation", "top-k-exercise"): {
+        ("logits < kth", "logits <= kth"): "kth-removed"
+    },
     ("08_generation", "repetition-exercise"): {
         ("seen * penalty", "seen / penalty"): "divides-negative-logits",
     },

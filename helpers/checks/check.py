@@ -14,6 +14,7 @@ from helpers.checks.catalogue import Known
 from helpers.checks.guard import (
     SECONDS,
     Hang,
+    Untouched,
     functions_of,
     is_blank,
     reads_global,
@@ -135,22 +136,16 @@ class Check:
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
         # Made once, before the clock starts: imports and a large model may be slow.
-        stirred(), loaded()
+        models = [Untouched(s.reference.model) for s in (stirred(), loaded())]
         with undisturbed() as prints:
             try:
-                with time_limit(SECONDS):
+                with time_limit(SECONDS, crash.files_of(candidate)):
                     report = self._examine(candidate)
-            except Hang:
-                report = self._failed(
-                    Mistake(
-                        "hangs",
-                        f"Your code was still running after {SECONDS:.0f} s and was "
-                        "stopped.",
-                        "look for a loop that never ends",
-                    )
-                )
-        report = replace(report, printed=prints.kept)
-        return report
+            except (Hang, SystemExit, KeyboardInterrupt) as error:
+                report = self._failed(_stopped(error, candidate))
+        if any([model.put_back() for model in models]):
+            report = self._failed(_CHANGES_THE_REFERENCE)
+        return replace(report, printed=prints.kept)
 
     # How it is judged
 
@@ -233,6 +228,38 @@ class Check:
         )
 
 
+def _stopped(error: BaseException, candidate) -> Mistake:
+    """What ended the whole check, and on which of the person's lines."""
+    line = crash.own_line(error, candidate)
+    name, told, hint = {
+        Hang: (
+            "hangs",
+            f"Your code was still running after {SECONDS:.0f} s and was stopped.",
+            "look for a loop that never ends",
+        ),
+        KeyboardInterrupt: (
+            "interrupted",
+            "The check was interrupted, so it cannot tell.",
+            "run the cell again, and look at the line if that was slow",
+        ),
+    }.get(
+        type(error),
+        (
+            "exits",
+            "Your code calls `exit()`, which would end Python itself.",
+            "leave a function with `return`",
+        ),
+    )
+    return Mistake(name, told, hint, line=line)
+
+
+_CHANGES_THE_REFERENCE = Mistake(
+    "changes-the-reference",
+    "Your code writes into the weights of the reference model. The check has put them "
+    "back; nothing more can be told of the answer.",
+    "use your own parameters, and leave `reference.model` alone",
+)
+
 _RANDOM = Mistake(
     "random",
     "The same input gives another output the second time.",
@@ -242,7 +269,9 @@ _RANDOM = Mistake(
 
 def _left_blank(error: BaseException | None) -> bool:
     """A NotImplementedError of the person's, not of a module without `forward`."""
-    return isinstance(error, NotImplementedError) and '"forward"' not in str(error)
+    return isinstance(error, NotImplementedError) and (
+        '"forward"' not in crash.words(error)
+    )
 
 
 class _Judgement:
@@ -275,6 +304,9 @@ class _Judgement:
         seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
         if any(_left_blank(s.error) for s in seen):
             return self.check._to_do(self.candidate)
+        moved = self._changed_parameters(builds)
+        if moved:
+            return self.check._failed(moved)
         seen = [self._adapted(s, c) for s, c in zip(seen, self.cases, strict=True)]
         mistakes = self._changed_inputs(seen)
         if mistakes:
@@ -348,6 +380,22 @@ class _Judgement:
             )
             return self.check._failed(fixed)
         return self.check._failed(*wrong.mistakes)
+
+    def _changed_parameters(self, builds: list[Built]) -> Mistake | None:
+        """Whether running the answer left its own weights as they were."""
+        for built, case in zip(builds, self.cases, strict=True):
+            for name, p in built.params.items():
+                if p.shape != case.params[name].shape or not torch.equal(
+                    p, case.params[name]
+                ):
+                    return Mistake(
+                        "changes-its-parameters",
+                        f"Running your code changes its own parameter `{name}`, so "
+                        "that the next run is another function.",
+                        "weights are for the optimizer to change; `forward` reads "
+                        "them and makes new tensors",
+                    )
+        return None
 
     def _changed_inputs(self, seen: list[Seen]) -> list[Mistake]:
         if self.check.in_place or not any(s.changed for s in seen):
@@ -482,6 +530,16 @@ class _Judgement:
         departure = first_departure(self.check.stages(case), recorder.steps)
         if departure is None:
             return []
+        if departure.first is None:
+            return [
+                Mistake(
+                    "changes-the-right-result",
+                    "Your code makes the right result and then does something more "
+                    "to it.",
+                    "the equation ends one step earlier",
+                    line=departure.line,
+                )
+            ]
         sofar = f"right up to {departure.last}" if departure.last else "not right yet"
         return [
             Mistake(

@@ -1,12 +1,14 @@
 """An exception in somebody's code, told with their own line and the shapes there."""
 
+import ast
+import contextlib
 import inspect
 import linecache
 import re
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from helpers.checks.guard import functions_of
+from helpers.checks.guard import ChangesASetting, functions_of
 from helpers.checks.observe import own_frame
 from helpers.checks.report import Mistake
 
@@ -28,17 +30,41 @@ def line_of(frame, number: int) -> str:
     return linecache.getline(frame.f_code.co_filename, number).strip()
 
 
+def words(error: BaseException) -> str:
+    """What an exception says; somebody's own class may fail even at that."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
+
+
+def own_line(error: BaseException, candidate) -> str | None:
+    """The person's own line at which an exception was raised."""
+    found = own_frame(error, files_of(candidate))
+    return line_of(*found) if found else None
+
+
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     """What crashed, on which line, with which shapes, and the usual cause."""
+    if isinstance(error, ChangesASetting):
+        return Mistake(
+            "changes-a-setting",
+            f"Your code changes torch's {words(error)}, for all code that runs after "
+            "it. The check has put it back.",
+            "say it where it is needed: `dtype=`, `device=`, `with torch.no_grad():`",
+        )
     found = own_frame(error, files_of(candidate))
-    text = str(error).strip().splitlines()
+    text = words(error).splitlines()
     said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
     name, cause = _usual_cause(error, said, found)
     line, shapes = None, ""
     if found:
         frame, number = found
         line = line_of(frame, number)
-        shapes = _shapes(frame, line)
+        shapes = _axes(frame, number) or _shapes(frame, line)
+    if name == "init-argument" and isinstance(candidate, type):
+        own = candidate.__init__ is not nn.Module.__init__
+        name, cause = (name, cause) if own else ("no-init", _NO_INIT)
     message = f"Your code stops{where} with {said[:300]}"
     message += "" if message.endswith(".") else "."
     if shapes:
@@ -48,17 +74,80 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
 
 def _shapes(frame, line: str) -> str:
     """The shapes of the tensors that a line names: `x` is [2, 7, 24], ..."""
-    names = re.findall(r"[A-Za-z_][\w.]*", line)
     told = []
-    for name in dict.fromkeys(names):
-        head, *rest = name.split(".")
-        value = frame.f_locals.get(head, frame.f_globals.get(head))
-        while isinstance(value, object) and rest and not isinstance(value, Tensor):
-            value = getattr(value, rest.pop(0), None)
-        shown = name if not rest else name[: -len("." + ".".join(rest))]
-        if isinstance(value, Tensor):
-            told.append(f"`{shown}` has shape {list(value.shape)}")
+    for name in re.findall(r"[A-Za-z_][\w.]*", line):
+        shown, tensor = _tensor(frame, name)
+        if tensor is not None:
+            told.append(f"`{shown}` has shape {list(tensor.shape)}")
     return ", ".join(dict.fromkeys(told))
+
+
+def _tensor(frame, dotted: str) -> tuple[str, Tensor | None]:
+    """The tensor that a dotted name leads to, and the part that names it.
+
+    `self.W.T` leads to `self.W`: what comes after a tensor is left aside.
+    """
+    head, *rest = dotted.split(".")
+    value, shown = frame.f_locals.get(head, frame.f_globals.get(head)), head
+    for attribute in rest:
+        if isinstance(value, Tensor):
+            break
+        try:
+            value = getattr(value, attribute, None)
+        except Exception:  # a property of the person's that fails
+            return shown, None
+        shown += f".{attribute}"
+    return shown, value if isinstance(value, Tensor) else None
+
+
+def _axes(frame, number: int) -> str:
+    """For a line with an einsum or einops pattern: its axis names with their sizes."""
+    call = _pattern_call(frame, number)
+    if call is None:
+        return ""
+    pattern = next(a.value for a in call.args if _is_pattern(a))
+    sides = pattern.split("->")[0].split(",")
+    operands = [a for a in call.args if not _is_pattern(a)][: len(sides)]
+    if len(operands) != len(sides):
+        return ""
+    letters = ast.unparse(call.func) == "torch.einsum"
+    told, sizes = [], {}
+    for side, operand in zip(sides, operands, strict=True):
+        dotted = ast.unparse(operand)
+        shown, tensor = _tensor(frame, dotted)
+        if tensor is None or shown != dotted or set(side) & set("(.)"):
+            continue
+        names, shape = list(side.replace(" ", "")) if letters else side.split(), []
+        if len(names) != tensor.ndim:
+            axes = f"names {len(names)} axes of `{shown}`, which has {tensor.ndim}"
+            told.append(f"the pattern {axes}: {list(tensor.shape)}")
+            continue
+        for name, size in zip(names, tensor.shape, strict=True):
+            shape.append(f"{name} {size}")
+            sizes.setdefault(name, {})[size] = shown
+        told.append(f"`{shown}` is [{', '.join(shape)}]")
+    for name, found in sizes.items():
+        if len(found) > 1 and name != "1":
+            both = " and ".join(f"{size} in `{of}`" for size, of in found.items())
+            told.append(f"so `{name}` is {both}")
+    return ", ".join(told)
+
+
+def _is_pattern(node: ast.AST) -> bool:
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Constant) and isinstance(value, str) and "->" in value
+
+
+def _pattern_call(frame, number: int) -> ast.Call | None:
+    """The call with a pattern in the statement that begins on a line."""
+    text = ""
+    for following in range(number, number + 12):
+        text += line_of(frame, following) + "\n"
+        with contextlib.suppress(SyntaxError):
+            nodes = ast.walk(ast.parse(text))
+            calls = [n for n in nodes if isinstance(n, ast.Call)]
+            return next((c for c in calls if any(map(_is_pattern, c.args))), None)
+    return None
 
 
 def _usual_cause(error: BaseException, said: str, found) -> tuple[str, str]:
@@ -68,6 +157,11 @@ def _usual_cause(error: BaseException, said: str, found) -> tuple[str, str]:
             return name, cause
     return "crash", "read the line from right to left, and print shapes before it"
 
+
+_NO_INIT = (
+    "the class has no `__init__` of its own; a class that is defined again forgets "
+    "the earlier one, so keep `__init__` and `forward` in one cell"
+)
 
 # name, exception, what it said, usual cause; the first that fits is told
 _CAUSES = [

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import dis
 import io
+import sys
 import threading
 import types
 
@@ -16,18 +17,47 @@ SECONDS = 20.0  # a check of ours takes under 2 s; a hang is not worth more than
 PRINT_LINES = 12  # of the person's prints, enough to see what they wanted to see
 
 
+_insist: frozenset[str] = frozenset()  # files of the code that is being timed
+
+
 class Hang(BaseException):
-    """Raised in the person's code when time is up; `except Exception` lets it pass."""
+    """Raised in the person's code when time is up; `except Exception` lets it pass.
+
+    A bare `except:` does not let it pass, and in a loop would swallow it for ever. So
+    whoever makes one, and that is the thread in which it is raised, from then on
+    traces the person's frames: their next line, in the handler, raises another.
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        frame = sys._getframe(1) if _insist else None
+        while frame is not None:
+            if frame.f_code.co_filename in _insist:
+                frame.f_trace = _raise_again
+            frame = frame.f_back
+        if _insist:
+            sys.settrace(_raise_again)
+
+
+def _raise_again(frame, event, arg):
+    if frame.f_code.co_filename not in _insist:
+        return None
+    if event == "line":
+        raise Hang
+    return _raise_again
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float = SECONDS):
+def time_limit(seconds: float = SECONDS, files: frozenset[str] = frozenset()):
     """Raise Hang in this thread after so many seconds.
 
     Works wherever CPython does, Windows too, between two steps of Python: what a
     single call in C does, such as one enormous matrix product, is not interrupted.
+    `files` are those of the person's code, which may not swallow it.
     """
-    thread = threading.get_ident()
+    global _insist
+    thread, tracing, outer = threading.get_ident(), sys.gettrace(), _insist
+    _insist = frozenset(files)
     lock, over = threading.Lock(), threading.Event()
 
     def strike():
@@ -47,6 +77,9 @@ def time_limit(seconds: float = SECONDS):
         with lock:
             over.set()
             _raise_in(thread, None)  # take back one that has not struck yet
+        _insist = outer
+        if sys.gettrace() is not tracing:
+            sys.settrace(tracing)
 
 
 def _raise_in(thread: int, exception: type | None) -> None:
@@ -65,9 +98,12 @@ class Prints(io.StringIO):
 
     def write(self, text: str) -> int:
         if self.lines < PRINT_LINES:
-            super().write(text)
+            super().write(text[:4000])
         self.lines += text.count("\n")
         return len(text)
+
+    def close(self) -> None:
+        """Stays open: what was printed is still read afterwards."""
 
     @property
     def kept(self) -> str:
@@ -94,7 +130,71 @@ def undisturbed():
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
         if torch.get_default_device() != device:
-            torch.set_default_device(device)
+            _set_device(device)
+
+
+class ChangesASetting(Exception):
+    """Somebody's code changed a setting that all later code would have felt."""
+
+
+@contextlib.contextmanager
+def settings_kept():
+    """Around one call of the person's code: put settings back, and say so.
+
+    Raises:
+        ChangesASetting: naming what the code changed.
+    """
+    kept = [(name, get, put, get()) for name, get, put in _SETTINGS]
+    changed = []
+    try:
+        yield
+    finally:
+        for name, get, put, before in kept:
+            if get() != before:
+                put(before)
+                changed.append(name)
+    if changed:
+        raise ChangesASetting(" and ".join(changed))
+
+
+def _set_device(device: torch.device) -> None:
+    # None takes torch's mode for default devices away again; "cpu" would leave it on
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+_SETTINGS = [
+    ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    ("default device", torch.get_default_device, _set_device),
+]
+
+
+class Untouched:
+    """A model that nobody's code may change: its parameters, copied."""
+
+    def __init__(self, model: torch.nn.Module):
+        self.model, self.training = model, model.training
+        self.kept = [
+            (module, name, p, p.detach().clone(), p.requires_grad)
+            for module in model.modules()
+            for name, p in module._parameters.items()
+            if p is not None
+        ]
+
+    def put_back(self) -> bool:
+        """Undo whatever was done to the weights; True if there was anything."""
+        changed = False
+        for module, name, p, copy, requires_grad in self.kept:
+            if module._parameters.get(name) is not p:
+                module._parameters[name], changed = p, True
+            if p.shape != copy.shape or p.dtype != copy.dtype:
+                p.data, changed = copy, True
+            elif not torch.equal(p, copy):
+                p.data.copy_(copy)
+                changed = True
+            p.requires_grad_(requires_grad)
+        self.model.train(self.training)
+        return changed
 
 
 class OnCPU(TorchFunctionMode):

@@ -18,12 +18,16 @@ def compute(
     variance_over=-1,
     keepdim: bool = True,
     centre: str = "both",
+    squared: bool = True,
     correction: int = 0,
-    eps: str = "inside",
+    averaged: bool = True,
+    eps: str | float = "inside",
     root: bool = True,
+    divided: str = "by the root",
     weight: str | None = "w",
     bias: str | None = "b",
-    detach: str = "",
+    affine: str = "y * w + b",
+    detach: tuple[str, ...] = (),
 ) -> Tensor:
     """LayerNorm of x [batch, position, d_model], with switches for each mistake."""
     mean = x.mean(dim=mean_over, keepdim=keepdim)
@@ -31,21 +35,31 @@ def compute(
         mean = mean.detach()
     centred = x - mean
     spread = x if centre == "only the numerator" else centred
-    squares = spread.pow(2)
-    count = squares.numel() / squares.sum(dim=variance_over).numel()
-    variance = squares.sum(dim=variance_over, keepdim=keepdim) / (count - correction)
+    squares = spread.pow(2) if squared else spread.abs()
+    variance = squares.sum(dim=variance_over, keepdim=keepdim)
+    if averaged:
+        variance = variance / (squares.numel() / variance.numel() - correction)
     if "variance" in detach:
         variance = variance.detach()
     e = cfg.layer_norm_eps
-    inside = {"inside": e, "subtracted": -e}.get(eps, 0.0)
+    inside = {"inside": e, "twice": e, "subtracted": -e}.get(eps, 0.0)
+    inside = eps if isinstance(eps, float) else inside
     scale = (variance + inside).sqrt() if root else variance + inside
-    scale = scale + e if eps == "outside" else scale
+    scale = scale + e if eps in ("outside", "twice") else scale
     numerator = x if centre == "only the variance" else centred
-    y = numerator / scale
+    if divided == "by the root":
+        y = numerator / scale
+    else:
+        y = numerator * scale if divided == "multiplied" else numerator
     if "normalized" in detach:
         y = y.detach()
-    y = y * p[weight] if weight else y
-    y = y + p[bias] if bias else y
+    if affine == "y * w + b":
+        y = y * p[weight] if weight else y
+        y = y + p[bias] if bias else y
+    elif affine == "(y + b) * w":
+        y = (y + p["b"]) * p["w"]
+    else:
+        y = y + p["w"] + p["b"] if affine == "y + w + b" else y * p["w"] * p["b"]
     return y.detach() if "output" in detach else y
 
 
@@ -58,6 +72,24 @@ KNOWN = (
         {"correction": 1},
         "torch.var and torch.std divide by n − 1 unless you pass `unbiased=False`",
     ),
+    Known(
+        "variance-not-averaged",
+        "Your variance is the sum of the squares.",
+        "Variance is their mean: divide the sum by d_model.",
+        {"averaged": False},
+        "`mean` where you have `sum`, or divide by `x.shape[-1]`",
+    ),
+    *[
+        Known(
+            "absolute-deviation",
+            "You average the absolute values of the centred vector.",
+            "Variance is the mean of the squares; its root weighs large deviations "
+            "more than |x − mean| does.",
+            {"squared": False, **more},
+            "`centred.pow(2)` in the place of `abs`",
+        )
+        for more in ({}, {"root": False})
+    ],
     Known(
         "no-centring-before-squaring",
         "Your variance is the mean of x², without the mean taken off first.",
@@ -89,6 +121,25 @@ KNOWN = (
         "add eps to the variance, before the root",
     ),
     Known(
+        "eps-inside-and-outside",
+        "You add eps twice: to the variance and to its root.",
+        "Once is enough, and inside: sqrt(variance + eps).",
+        {"eps": "twice"},
+        "take out the eps that stands outside the root",
+    ),
+    *[
+        Known(
+            "another-eps",
+            f"Your eps is {value:g}.",
+            "GPT-2 was trained with `cfg.layer_norm_eps`, 1e-05; another eps shows "
+            "where the variance is small.",
+            {"eps": value},
+            "`self.cfg.layer_norm_eps`",
+            alone=True,
+        )
+        for value in (1e-6, 1e-7, 1e-8, 1e-4, 1e-3)
+    ],
+    Known(
         "eps-subtracted",
         "You subtract eps from the variance.",
         "It is added, to keep the denominator away from 0.",
@@ -102,6 +153,20 @@ KNOWN = (
         "result have variance 1.",
         {"root": False},
         "the units must cancel: the variance is in squares of x",
+    ),
+    Known(
+        "multiplied-by-the-root",
+        "You multiply by sqrt(variance + eps).",
+        "Divide by it: the result should have variance 1.",
+        {"divided": "multiplied"},
+        "`rsqrt()` is one over the root: multiply by that, or divide by `sqrt()`",
+    ),
+    Known(
+        "not-divided",
+        "You take the mean off and do not divide by the standard deviation.",
+        "Divide by sqrt(variance + eps): the result should have variance 1.",
+        {"divided": "not at all"},
+        "is the variable with the quotient the one that you go on with?",
     ),
     Known(
         "wrong-axis",
@@ -186,6 +251,27 @@ KNOWN = (
         "`normalized * self.w + self.b`",
     ),
     Known(
+        "weight-added",
+        "The weight `w` is added.",
+        "`w` multiplies, `b` is added.",
+        {"affine": "y + w + b"},
+        "`normalized * self.w + self.b`",
+    ),
+    Known(
+        "bias-multiplied",
+        "The bias `b` is multiplied.",
+        "`w` multiplies, `b` is added.",
+        {"affine": "y * w * b"},
+        "`normalized * self.w + self.b`",
+    ),
+    Known(
+        "bias-before-weight",
+        "You add the bias `b` first and multiply the sum by `w`.",
+        "Scale first, shift last: otherwise the bias is scaled as well.",
+        {"affine": "(y + b) * w"},
+        "`normalized * self.w + self.b`",
+    ),
+    Known(
         "detached-mean",
         "The output is right, but the mean is detached from the graph.",
         "The gradient must flow through the mean as well.",
@@ -223,7 +309,7 @@ KNOWN = (
         "The output is right, but it is detached: no gradient flows through it.",
         "A model with this layer could not be trained.",
         {"detach": ("output",)},
-        "take out `.detach()`, `.data` and `no_grad`",
+        "take out `.detach()`, `.data`, `no_grad` and numpy",
         gradient=True,
     ),
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from helpers.checks import structure
 from helpers.checks.cases import Case
-from helpers.checks.guard import OnCPU, global_cfg
+from helpers.checks.guard import OnCPU, global_cfg, settings_kept
 from helpers.checks.report import Mistake
 
 # Of the output's largest value. float32 carries 6e-8 of each number; sums over
@@ -124,7 +124,7 @@ def build(candidate, case: Case) -> Built:
     if not isinstance(candidate, type):
         return Built(runner=_with_cfg(candidate, candidate, case))
     try:
-        with OnCPU() as device, global_cfg(candidate, case.cfg):
+        with settings_kept(), OnCPU() as device, global_cfg(candidate, case.cfg):
             module = candidate(case.cfg)
     except Exception as error:
         return Built(error=error)
@@ -160,7 +160,7 @@ def build(candidate, case: Case) -> Built:
 
 def _with_cfg(candidate, callable_, case: Case) -> Runner:
     def runner(*args, **kwargs):
-        with global_cfg(candidate, case.cfg):
+        with settings_kept(), global_cfg(candidate, case.cfg):
             return callable_(*args, **kwargs)
 
     return runner

@@ -53,12 +53,13 @@ class Departure:
 
     Attributes:
         last: the last stage that the person's code makes, or None.
-        first: the first stage after it, which the code never makes.
+        first: the first stage after it, which the code never makes; None where the
+            last stage of all was made, and something more was done after it.
         line: the person's line where the two part, or "".
     """
 
     last: str | None
-    first: str
+    first: str | None
     line: str
 
 
@@ -91,7 +92,8 @@ def first_departure(
     names = list(values)
     made = [name for name in names if name in found]
     if made and made[-1] == names[-1]:
-        return None
+        line = _next_numbers(steps[found[names[-1]] + 1 :], values[names[-1]])
+        return Departure(names[-1], None, line) if line else None
     last = told = made[-1] if made else None
     first = names[names.index(last) + 1] if last else names[0]
     group = next((g for g in groups if last in g), {})
@@ -101,14 +103,18 @@ def first_departure(
         before = [n for n in made if names.index(n) < names.index(first)]
         last = before[-1] if before else None
     after = steps[found[last] + 1 :] if last else steps
-    # Views of the last good tensor are still right; the line of interest is the
-    # first that makes new numbers.
-    good = _fingerprints(values[last]) if last else []
-    for step in after:
-        if step.line and not any(_alike(g, step.value) for g in good):
+    line = _next_numbers(after, values[last] if last else ())
+    return Departure(told, first, line)
+
+
+def _next_numbers(steps: list[Step], good: Values) -> str:
+    """The first line that makes new numbers: views of good ones are good as well."""
+    fingerprints = _fingerprints(good)
+    for step in steps:
+        if step.line and not any(_alike(g, step.value) for g in fingerprints):
             if step.value.is_floating_point() and not _only_two_values(step.value):
-                return Departure(told, first, step.line)
-    return Departure(told, first, "")
+                return step.line
+    return ""
 
 
 def _only_two_values(value: Tensor) -> bool:

@@ -262,34 +262,6 @@ PAIRS = {
         "return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True)"
         " + self.cfg.layer_norm_eps) * self.w + self.b",
     ),
-    ("divides-by-n-minus-1", "no-eps"): (
-        "return (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)"
-        " * self.w + self.b",
-    ),
-    ("divides-by-n-minus-1", "bias-unused"): (
-        MEAN,
-        "var = x.var(-1, keepdim=True)",
-        "return (x - mean) / (var + 1e-5).sqrt() * self.w",
-    ),
-    ("divides-by-n-minus-1", "weight-and-bias-swapped"): (
-        MEAN,
-        "var = x.var(-1, keepdim=True)",
-        "return (x - mean) / (var + 1e-5).sqrt() * self.b + self.w",
-    ),
-    ("weight-unused", "bias-unused"): but(OUT, "return x"),
-    ("no-eps", "no-square-root"): (MEAN, CENTRE, VARIANCE)
-    + ("return x / variance * self.w + self.b",),
-    ("no-eps", "wrong-axis"): tuple(line for line in over("1") if line != EPS),
-    ("no-centring-before-squaring", "eps-outside-the-root"): (
-        "rms = x.pow(2).mean(-1, keepdim=True).sqrt()",
-        "x = (x - x.mean(-1, keepdim=True)) / (rms + self.cfg.layer_norm_eps)",
-        OUT,
-    ),
-    ("variance-not-averaged", "no-eps"): (
-        MEAN,
-        CENTRE,
-        "return x / x.norm(dim=-1, keepdim=True) * self.w + self.b",
-    ),
 }
 
 # mistakes that show in another way than by an equal output

@@ -26,7 +26,6 @@ NOTEBOOKS = [
     "06_transformer_block",
     "07_full_transformer",
     "08_generation",
-    "09_training",
 ]
 
 

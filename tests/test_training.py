@@ -1,16 +1,13 @@
 """helpers/training.py: the same code as notebook 09, and what its tools promise."""
 
-import ast
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from helpers import Config, editions, pretrain, stories, training
+from helpers import Config, pretrain, stories, training
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "09_training.ipynb"
 CFG = Config(
     d_model=16, n_heads=2, d_head=8, d_mlp=24, n_layers=2, d_vocab=1100, n_ctx=160
 )
@@ -19,24 +16,6 @@ CFG = Config(
 @pytest.fixture(scope="module")
 def tokenizer():
     return pretrain.load_tokenizer(pretrain.SHIPPED)
-
-
-def definitions(source: str) -> dict[str, str]:
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    found = [node for node in ast.parse(source).body if isinstance(node, kinds)]
-    return {node.name: ast.unparse(node) for node in found}
-
-
-def test_notebook_and_helpers_have_the_same_code():
-    cells = [c for c in editions.read(NOTEBOOK).cells if c.cell_type == "code"]
-    theirs = definitions(Path(training.__file__).read_text(encoding="utf-8"))
-    shared = {"Run", "train"}
-    for cell in cells:
-        if cell.id.endswith("-exercise") or cell.id == "run-loop":
-            for name, code in definitions(cell.source).items():
-                assert code == theirs[name], name
-                shared.add(name)
-    assert len(shared) == 8
 
 
 def new_run(tokenizer) -> training.Run:

@@ -151,6 +151,9 @@ def test_one_person_does_the_whole_course_offline(my_gpt2, tmp_path, subtests):
             assert not log.exists(), log.read_text(encoding="utf-8")
     assert my_gpt2.exists()
     assert "helpers.model" not in my_gpt2.read_text(encoding="utf-8")
+    command = [sys.executable, str(my_gpt2), "Once upon a time", "--seed", "0"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.startswith("Once upon a time") and len(told) > 60
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in WRONG}))

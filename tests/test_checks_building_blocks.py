@@ -342,7 +342,8 @@ def test_an_einsum_error_quotes_the_line():
     report = examined("apply_matrix", "einsum(x, W, 'b p d, m d -> b p m')")
     (mistake,) = report.mistakes
     assert "einsum(x, W" in mistake.line
-    assert "`W` has shape [24, 40]" in mistake.message
+    assert "`W` is [m 24, d 40]" in mistake.message
+    assert "`d` is 24 in `x` and 40 in `W`" in mistake.message
 
 
 # ------------------------------------------------------------ ScaleAndShift

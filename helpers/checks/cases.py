@@ -1,6 +1,5 @@
 """The inputs on which answers are judged: where a mistake would show."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -138,6 +137,3 @@ def noise(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
     """Standard normal numbers, the same every time, whatever the global seed."""
     generator = torch.Generator().manual_seed(seed)
     return scale * torch.randn(*shape, generator=generator)
-
-
-CaseMaker = Callable[[], list[Case]]

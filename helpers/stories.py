@@ -169,7 +169,7 @@ likes
     {A} was tired of the {x} and wanted the {y}.
     {B} was <sad> because the {x} was much nicer than the {y}.
 ask
-    "Do you want to swap?" asked {B}.
+    "Do you want to swap?" asked {A}.
     "Let us swap for one day," said {A}.
     "You can have my {x} if I can have your {y}," said {A}.
 trade

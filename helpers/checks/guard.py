@@ -58,7 +58,7 @@ def time_limit(seconds: float = SECONDS, files: frozenset[str] = frozenset()):
     global _insist
     thread, tracing, outer = threading.get_ident(), sys.gettrace(), _insist
     _insist = frozenset(files)
-    lock, over = threading.Lock(), threading.Event()
+    lock, struck, over = threading.Lock(), threading.Event(), threading.Event()
 
     def strike():
         # Again every second, in case a bare `except:` swallowed the first.
@@ -66,7 +66,8 @@ def time_limit(seconds: float = SECONDS, files: frozenset[str] = frozenset()):
         while not over.wait(pause):
             with lock:
                 if not over.is_set():
-                    _raise_in(thread, Hang)
+                    struck.set()
+                    _raise_in(thread)
             pause = 1.0
 
     timer = threading.Thread(target=strike, daemon=True)
@@ -74,18 +75,28 @@ def time_limit(seconds: float = SECONDS, files: frozenset[str] = frozenset()):
     try:
         yield
     finally:
-        with lock:
-            over.set()
-            _raise_in(thread, None)  # take back one that has not struck yet
+        _insist = frozenset()
+        ended = False
+        while not ended:
+            try:
+                over.set()
+                with lock:  # a strike that has begun is over
+                    pass
+                # One that has not struck yet does so here. It cannot be taken back:
+                # CPython 3.11 would then look for it before every step, for ever.
+                for _ in range(2 if struck.is_set() else 0):
+                    pass
+                ended = True
+            except Hang:
+                pass
         _insist = outer
         if sys.gettrace() is not tracing:
             sys.settrace(tracing)
 
 
-def _raise_in(thread: int, exception: type | None) -> None:
+def _raise_in(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread),
-        ctypes.py_object(exception) if exception else None,
+        ctypes.c_ulong(thread), ctypes.py_object(Hang)
     )
 
 

@@ -1,8 +1,10 @@
 """What the tests of notebooks share: the list of notebooks, filling in, running."""
 
 import copy
+import os
 from pathlib import Path
 
+import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -85,49 +87,102 @@ def no_network(log: Path) -> dict[str, str]:
     }
 
 
-def outcomes(
-    notebook: NotebookNode, folder: Path, wrong: list[tuple[str, str, str]]
-) -> list[str]:
-    """Put wrong answers into a filled-in notebook, one at a time, in one kernel.
+# Run in a kernel after its setup cell: whatever `widgets.panel` makes is kept.
+KEEP_PANELS = """
+from helpers import widgets as _widgets
+_panels, _panel = [], _widgets.panel
+def _kept(draw, **controls):
+    _panels.append((_panel(draw, **controls), controls))
+    return _panels[-1][0]
+_widgets.panel = _kept
+"""
+
+# Run at the end: moves every control to an end, and prints what stays the same.
+MOVE_PANELS = """
+from ipywidgets import Text as _Text
+def _other(control):
+    if isinstance(control, _Text):
+        return "Tom and Anna"
+    if isinstance(control.value, bool):
+        return not control.value
+    if hasattr(control, "options"):
+        values = [o[1] if isinstance(o, tuple) else o for o in control.options]
+        return values[-1] if control.value != values[-1] else values[0]
+    low, high = (
+        (control.base**control.min, control.base**control.max)
+        if hasattr(control, "base")
+        else (control.min, control.max)
+    )
+    return high if control.value != high else low
+def _views(shown):
+    return [view.value for view in shown.children if hasattr(view, "value")]
+for _shown, _controls in _panels:
+    for _name, _control in _controls.items():
+        _before = _views(_shown)
+        _control.value = _other(_control)
+        _problem, *_after = _views(_shown)
+        if _problem:
+            print(f"{_name}: {_problem}")
+        elif [_problem, *_after] == _before:
+            print(f"{_name} = {_control.value!r} changes nothing to be seen")
+print(f"moved {len(_panels)} widgets")
+"""
+
+
+def in_one_kernel(
+    notebook: NotebookNode,
+    folder: Path,
+    env: dict[str, str],
+    wrong: list[tuple[str, str, str]],
+) -> tuple[list[str], str]:
+    """Run a solved notebook to its end; try wrong answers, move widgets on the way.
 
     Args:
-        notebook: all exercises solved.
+        notebook: all exercises solved; gets the outputs.
         folder: the kernel's working directory.
-        wrong: (cell id, code in the solution, code to put in its place).
+        env: environment variables on top of this process's own.
+        wrong: (cell id, code in the solution, code to put in its place). Each is tried
+            before the solution, up to the first check after the exercise.
 
     Returns:
-        For each, what the notebook said when it stopped; "" if it did not stop before
-        the end of the first check after the exercise.
+        For each wrong answer, what the notebook said when it stopped, "" if it did not
+        stop; and a line for each control of a widget that fails or changes nothing,
+        with their number in the last.
     """
     client = NotebookClient(
         notebook, timeout=600, resources={"metadata": {"path": str(folder)}}
     )
     said_at = {}
-    cells = list(enumerate(notebook.cells))
     ids = [cell.id for cell in notebook.cells]
     missing = {cell_id for cell_id, _, _ in wrong} - set(ids)
     assert not missing, f"there is no cell {missing}"
-    last = max(_check_after(ids, cell_id) for cell_id, _, _ in wrong)
-    with client.setup_kernel():
-        for index, cell in cells[: last + 1]:
+    hand = nbformat.v4.new_code_cell
+    with client.setup_kernel(env={**os.environ, **env}):
+        for index, cell in enumerate(notebook.cells):
             for number, (cell_id, old, new) in enumerate(wrong):
-                if cell_id != cell.id:
-                    continue
-                assert cell.source.count(old) == 1, f"{cell_id}: not once: {old!r}"
-                right, cell.source = cell.source, cell.source.replace(old, new)
-                said_at[number] = ""
-                for then, step in cells[index : _check_after(ids, cell_id) + 1]:
-                    try:
-                        client.execute_cell(step, then)
-                    except CellExecutionError as error:
-                        said_at[number] = f"{error}\n{said(step)}"
-                        break
-                cell.source = right
+                if cell_id == cell.id:
+                    said_at[number] = _said_when_stopped(client, index, old, new)
             client.execute_cell(cell, index)
-    return [said_at[number] for number in range(len(wrong))]
+            if cell.id == "setup":
+                client.execute_cell(hand(KEEP_PANELS), index)
+        moved = hand(MOVE_PANELS)
+        client.execute_cell(moved, index)
+    heard = [said_at[number] for number in range(len(wrong))]
+    return heard, said(moved).strip()
 
 
-def _check_after(ids: list[str], cell_id: str) -> int:
-    """Where the first check after an exercise stands."""
-    start = ids.index(cell_id)
-    return next(at for at in range(start, len(ids)) if ids[at].endswith("-check"))
+def _said_when_stopped(client: NotebookClient, at: int, old: str, new: str) -> str:
+    """Put `new` for `old` into the exercise, and run on to its check."""
+    notebook = client.nb
+    ids = [cell.id for cell in notebook.cells]
+    check = next(i for i in range(at, len(ids)) if ids[i].endswith("-check"))
+    assert notebook.cells[at].source.count(old) == 1, f"{ids[at]}: not once: {old!r}"
+    for index in range(at, check + 1):
+        step = copy.deepcopy(notebook.cells[index])
+        if index == at:
+            step.source = step.source.replace(old, new)
+        try:
+            client.execute_cell(step, index)
+        except CellExecutionError as error:
+            return f"{error}\n{said(step)}"
+    return ""

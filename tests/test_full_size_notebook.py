@@ -3,15 +3,17 @@
 import pytest
 
 from helpers import editions
+from helpers.pretrain import SHIPPED, load_tokenizer
 from notebook_tools import COMPLETE, complete, said
-from random_gpt2 import byte_tokenizer, stirred
+from random_gpt2 import stirred
 
 
 @pytest.mark.full_size
 @pytest.mark.slow
 def test_notebook_07_runs_on_gpt2_at_full_size(tmp_path):
     stirred().save_pretrained(tmp_path)
-    byte_tokenizer().save_pretrained(tmp_path)
+    # of 1,017 tokens; one of single bytes would make the stories four times as long
+    load_tokenizer(SHIPPED).save_pretrained(tmp_path)
     notebook = complete("07_full_transformer")
     environment = {"COURSE_REFERENCE": str(tmp_path)}
     editions.execute(notebook, COMPLETE, environment, timeout=600)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -165,25 +164,49 @@ def test_truncated_checkpoint_is_passed_over(curve, tmp_path, capsys):
     assert f"{new.name} cannot be read" in said and "the one before" in said
 
 
+# A training process that stops for ever within its second checkpoint, a part of which
+# is in the file by then. Its arguments: that part of 1, then those of pretrain.
+STOPS = """
+import io, sys, time, torch
+from helpers import pretrain
+save, part, seen = torch.save, float(sys.argv[1]), []
+def begin(state, file):
+    seen.append(state)
+    if len(seen) < 2:
+        return save(state, file)
+    whole = io.BytesIO()
+    save(state, whole)
+    file.write(whole.getvalue()[: int(part * whole.tell())])
+    file.flush()
+    print("in the middle", flush=True)
+    time.sleep(1000)
+torch.save = begin
+pretrain.main(sys.argv[2:])
+"""
+
+
 @pytest.mark.slow
-def test_killed_process_resumes(curve, tmp_path):
-    command = [sys.executable, "-m", "helpers.pretrain", *TINY, "--steps", "100000"]
-    command += ["--out", str(tmp_path), "--save-every", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    try:
-        checkpoint = tmp_path / "checkpoints" / "step_0000003.pt"
-        deadline = time.time() + 100
-        while not checkpoint.exists() and time.time() < deadline:
-            assert process.poll() is None
-            time.sleep(0.001)
-    finally:
-        process.kill()
-        process.wait()
-    state = pretrain.load_checkpoint(tmp_path / "checkpoints")
-    assert state["step"] >= 3
-    done = len(state["losses"])
-    more = str(done + 2)
-    assert len(train(tmp_path, "--resume", "--steps", more)) == done + 2
+def test_ten_kills_in_the_middle_of_a_checkpoint(tmp_path, capsys):
+    """The operating system ends the process; nothing of ours can tidy up."""
+    longer = ["--steps", "12", "--save-every", "1"]
+    curve = train(tmp_path / "whole", *longer)
+    out, checkpoints = tmp_path / "killed", tmp_path / "killed" / "checkpoints"
+    for kills in range(1, 11):
+        command = [sys.executable, "-c", STOPS, str((kills - 1) / 10), *TINY, *longer]
+        with subprocess.Popen(
+            [*command, "--out", str(out), "--resume"],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            said = process.stdout.readline()
+            process.kill()
+        assert said == "in the middle\n"
+        assert (checkpoints / "unfinished.tmp").exists()
+        assert pretrain.load_checkpoint(checkpoints)["step"] == kills
+    assert train(out, "--resume", *longer) == curve
+    assert "cannot be read" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

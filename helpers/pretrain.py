@@ -1,12 +1,12 @@
 """Trains the shipped reference: a tokenizer and a small GPT-2 that tells stories.
 
-    python -m helpers.pretrain                         # about half an hour on 2 cores
+    python -m helpers.pretrain                         # less than an hour on 2 cores
     python -m helpers.pretrain --resume                # goes on after a kill
     torchrun --nproc-per-node 2 -m helpers.pretrain    # the same on 2 processes
     python -m helpers.pretrain --evaluate              # measures the shipped model
 
-The shipped model is the second of `--steps 3000` and `--steps 4200 --resume`: the first
-left 5 of 100 stories not valid. Resuming with more steps follows the longer schedule.
+The shipped model comes of the first command. Resuming with more `--steps` follows the
+longer schedule.
 
 Every step sees stories that no step saw before. Story `i` of step `s` depends on the
 seed, `s` and `i` alone: so a resumed run, and a run on several processes, see the same.
@@ -318,7 +318,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--evaluate", nargs="?", const=SHIPPED, type=Path, metavar="FOLDER", help=say)
     add("--out", type=Path, default=Path("runs/stories"), help="where the model goes")
     add("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    add("--steps", type=int, default=4200)
+    add("--steps", type=int, default=6000)
     add("--seconds", type=float, default=math.inf, help="stop (and save) after so long")
     add("--batch", type=int, default=32, help="stories a step, over all processes")
     add("--lr", type=float, default=3e-3, help="highest learning rate")

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import model, my_code
 
-ROOT = Path(my_code.__file__).resolve().parents[1]
+ROOT = Path(my_code.__file__).resolve().parents[2]
 NORM = """
 class LayerNorm(nn.Module):
     def __init__(self, cfg):

@@ -159,7 +159,7 @@ class Notebook:
             f"{lab.address}/lab/tree/{path}?token={lab.token}&reset",
             wait_until="domcontentloaded",
         )
-        page.locator(CELL).first.wait_for(timeout=60_000)
+        page.locator(CELL).first.wait_for(timeout=180_000)  # a busy machine is slow
         for _ in range(300):
             kernels = [session["kernel"] for session in lab.ask("sessions")]
             if kernels and kernels[0]["execution_state"] == "idle":
@@ -307,7 +307,7 @@ def browser_page() -> Iterator[Page]:
             executable_path=browser_path(), args=FLAGS, headless=True
         )
         page = browser.new_page(viewport=VIEWPORT)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         try:
             yield page
         finally:

@@ -141,7 +141,7 @@ def gpt2_map(n_layers: int) -> Figure:
         box(left + 1.4, 1.2, name, notebook, BLUE)
         ax.text(left + 1.4, 0, "+", ha="center", va="center", zorder=4, bbox=plus)
     block = {"fill": False, "edgecolor": ORANGE, "linestyle": "--", "linewidth": 1.4}
-    ax.add_patch(matplotlib.patches.Rectangle((2.1, -0.5), 5.2, 2.4, **block))
+    ax.add_patch(matplotlib.patches.Rectangle((2.1, -0.5), 5.35, 2.4, **block))
     ax.text(2.15, 2.0, f"TransformerBlock 06, {n_layers} in a row", color=RED)
     box(8.15, 0, "LayerNorm", "02", BLUE)
     box(9.5, 0, "Unembed", "03", BLUE)
@@ -233,6 +233,8 @@ def learning_curves(
 ) -> Figure:
     """Losses beside each head's induction score, over the same steps.
 
+    A grey line stands where the best head has come half of its way.
+
     Args:
         looks: one for each look at the run: "step", "train", "held_out" (nats per
             token) and "induction" ([n_layers, n_heads]).
@@ -264,6 +266,10 @@ def learning_curves(
                 linestyle=LINES[layer % len(LINES)],
                 label=f"layer {layer}, head {head}",
             )
+    best = [float(max(score.max() for score in look["induction"])) for look in looks]
+    half = next((s for s, b in zip(steps, best) if b >= max(best) / 2), None)
+    for ax in axes[0] if half else ():
+        ax.axvline(half, color=GREY, linewidth=1, alpha=0.6)
     right.set(xlabel="step", ylabel="induction score", ylim=(0, None))
     right.set_title("where heads look")
     right.legend(fontsize=7, ncols=2)

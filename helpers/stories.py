@@ -9,6 +9,8 @@ A story is written from the top of `GRAMMAR` downwards. Three things stand in a 
   drawn from `VALUES`; said again, it is the same one. So names, pronouns, colours and
   objects have to be remembered. `A` and `B` are always a boy and a girl.
 
+`story` is the start; `tale` is another, with two plots only: less to learn.
+
 No option begins with the whole of another one. So a reader who goes from left to right
 never has a choice: every text has at most one derivation, and `log_prob` is exact
 (tests/test_stories.py proves it). Everything below comes from one function, `_options`,
@@ -26,6 +28,11 @@ from typing import NamedTuple
 GRAMMAR = """
 story
     <opening> <plot>
+tale
+    <opening> <either>
+either
+    <lost>
+    <gift>
 plot
     4 <lost>
     4 <gift>
@@ -336,7 +343,7 @@ def _read(grammar: str) -> dict[str, list[tuple[float, str]]]:
 
 
 RULES = _read(GRAMMAR)
-START = Symbol("", "story")
+PLOTS = [line.strip(" <>") for _, line in RULES["plot"]]
 
 
 @cache
@@ -380,9 +387,9 @@ def _options(item: Slot | Symbol, bound: Bound) -> list[tuple[float, tuple, Boun
     ]
 
 
-def sample(rng: random.Random) -> str:
+def sample(rng: random.Random, start: str = "story") -> str:
     """Write one story. The same `rng` state gives the same story."""
-    written, stack, bound = [], [START], {}
+    written, stack, bound = [], [Symbol("", start)], {}
     while stack:
         item = stack.pop()
         if isinstance(item, str):
@@ -407,8 +414,10 @@ class Derivation(NamedTuple):
     bound: Bound
 
 
-def _derivations(text: str, failures: dict[int, set[str]]) -> Iterator[Derivation]:
-    """Every derivation of `text`, by trying all options.
+def _derivations(
+    text: str, start: str, failures: dict[int, set[str]]
+) -> Iterator[Derivation]:
+    """Every derivation of `text` from `start`, by trying all options.
 
     `failures` collects, for each place where a try ended, what it wanted to write.
     """
@@ -430,32 +439,32 @@ def _derivations(text: str, failures: dict[int, set[str]]) -> Iterator[Derivatio
                 failures.setdefault(at + start, set()).add(word)
             return
         for chance, items, now in _options(item, bound):
-            told = items[0].name if item[1] == "plot" else plot
+            told = item.name if item.name in PLOTS else plot
             yield from go_on(items + stack, at, now, log_prob + math.log(chance), told)
 
-    yield from go_on((START,), 0, {}, 0.0, "")
+    yield from go_on((Symbol("", start),), 0, {}, 0.0, "")
 
 
-def parse(text: str) -> Derivation | None:
+def parse(text: str, start: str = "story") -> Derivation | None:
     """The one derivation of `text`, or None where the grammar cannot write it."""
-    return next(_derivations(text, {}), None)
+    return next(_derivations(text, start, {}), None)
 
 
-def valid(text: str) -> bool:
+def valid(text: str, start: str = "story") -> bool:
     """Could the grammar have written `text`, from the first word to the last?"""
-    return parse(text) is not None
+    return parse(text, start) is not None
 
 
-def log_prob(text: str) -> float:
+def log_prob(text: str, start: str = "story") -> float:
     """The exact log-probability of `text`, nats; -inf where there is no derivation."""
-    derivation = parse(text)
+    derivation = parse(text, start)
     return derivation.log_prob if derivation else -math.inf
 
 
-def explain(text: str) -> str:
+def explain(text: str, start: str = "story") -> str:
     """Where `text` leaves the grammar, in one sentence; "" for a valid story."""
     failures: dict[int, set[str]] = {}
-    if any(_derivations(text, failures)):
+    if any(_derivations(text, start, failures)):
         return ""
     at = max(failures)
     word = re.match(r"[\w']+|\W+|$", text[at:]).group().strip() or "the end of the text"
@@ -465,7 +474,9 @@ def explain(text: str) -> str:
     return f"{before} cannot come {word!r}; possible: {', '.join(wanted[:6])}{more}"
 
 
-def _expect(cost: Callable[[float, list[str]], float], counting: bool = False):
+def _expect(
+    cost: Callable[[float, list[str]], float], start: str, counting: bool = False
+):
     """Sum over all stories: (total weight, total of weight * cost).
 
     `cost(chance, texts)` is paid at every choice and for all words: `texts` are the
@@ -507,21 +518,22 @@ def _expect(cost: Callable[[float, list[str]], float], counting: bool = False):
                 states = merged(parts)
         return states
 
-    sums = run((START,), {frozenset(): (1, 0.0)}).values()
+    first = (Symbol("", start),)
+    sums = run(first, {frozenset(): (1, 0.0)}).values()
     return sum(mass for mass, _ in sums), sum(total for _, total in sums)
 
 
-def count() -> int:
+def count(start: str = "story") -> int:
     """How many different stories the grammar can write."""
-    return round(_expect(lambda chance, texts: 0.0, counting=True)[0])
+    return round(_expect(lambda chance, texts: 0.0, start, counting=True)[0])
 
 
-def entropy() -> float:
+def entropy(start: str = "story") -> float:
     """The exact entropy of a story in nats: the mean of -log_prob over all stories."""
-    return _expect(lambda chance, texts: -math.log(chance))[1]
+    return _expect(lambda chance, texts: -math.log(chance), start)[1]
 
 
-def expected_tokens(tokenizer) -> float:
+def expected_tokens(tokenizer, start: str = "story") -> float:
     """The exact mean length of a story in tokens; the end token counted, the start not.
 
     Exact for a tokenizer that splits words as GPT-2's does, since no token then runs
@@ -532,10 +544,10 @@ def expected_tokens(tokenizer) -> float:
     def tokens(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    mean = _expect(lambda chance, texts: sum(map(tokens, texts)) / len(texts))[1]
+    mean = _expect(lambda _, texts: sum(map(tokens, texts)) / len(texts), start)[1]
     return mean + 1
 
 
-def entropy_per_token(tokenizer) -> float:
+def entropy_per_token(tokenizer, start: str = "story") -> float:
     """The floor of the loss, nats per token: entropy over mean tokens, both exact."""
-    return entropy() / expected_tokens(tokenizer)
+    return entropy(start) / expected_tokens(tokenizer, start)

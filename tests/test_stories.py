@@ -8,8 +8,9 @@ from itertools import combinations
 import pytest
 
 from helpers import pretrain, stories
-from helpers.stories import START, Slot, Symbol
+from helpers.stories import Slot, Symbol
 
+STARTS = Symbol("", "story"), Symbol("", "tale")
 SAMPLES = [stories.sample(random.Random(f"test/{i}")) for i in range(1500)]
 
 
@@ -75,7 +76,8 @@ def choice_points():
             ends[here] = [pair for way in ways for pair in way.items()]
         return ends[here]
 
-    walk((START,), {key("", {}): {}})
+    for start in STARTS:
+        walk((start,), {key("", {}): {}})
     return seen
 
 
@@ -103,7 +105,7 @@ def test_no_value_begins_with_another():
 
 def test_every_sample_has_exactly_one_derivation():
     for text in SAMPLES[:300]:
-        assert len(list(stories._derivations(text, {}))) == 1
+        assert len(list(stories._derivations(text, "story", {}))) == 1
 
 
 # ------------------------------------------------------------- exact sums
@@ -143,7 +145,7 @@ def by_letter(text, add_special_tokens):
 
 
 def test_small_grammar_written_out(small_grammar):
-    pairs = list(everything((START,), {}))
+    pairs = list(everything((STARTS[0],), {}))
     chances = dict(pairs)
     assert len(chances) == len(pairs) == stories.count() > 300
     assert math.fsum(chances.values()) == pytest.approx(1, abs=1e-12)
@@ -153,7 +155,7 @@ def test_small_grammar_written_out(small_grammar):
     assert stories.expected_tokens(by_letter) == pytest.approx(letters + 1, rel=1e-12)
     for text, p in random.Random(0).sample(pairs, 300):
         assert stories.log_prob(text) == pytest.approx(math.log(p), rel=1e-12)
-        assert len(list(stories._derivations(text, {}))) == 1
+        assert len(list(stories._derivations(text, "story", {}))) == 1
 
 
 def test_probabilities_sum_to_one(monkeypatch):
@@ -191,7 +193,7 @@ def test_tokens_of_a_text_are_those_of_its_items():
     # This is what makes the expectation exact: no token runs across two items.
     tokenizer = pretrain.load_tokenizer(pretrain.SHIPPED)
     for seed in range(200):
-        rng, stack, bound, pieces = random.Random(seed), [START], {}, []
+        rng, stack, bound, pieces = random.Random(seed), [STARTS[0]], {}, []
         while stack:
             item = stack.pop(0)
             if isinstance(item, str):
@@ -214,7 +216,23 @@ def test_longest_story_fits_the_context():
             texts = [item.say(v) for v in stories.VALUES[stories.KINDS[item.name]]]
         return max(len(tokenizer(text)["input_ids"]) for text in texts)
 
-    assert longest(START) + 2 <= tokenizer.model_max_length
+    assert longest(STARTS[0]) + 2 <= tokenizer.model_max_length
+
+
+def test_a_tale_is_a_story_with_one_of_two_plots():
+    tales = [stories.sample(random.Random(f"tale/{i}"), "tale") for i in range(2000)]
+    assert {stories.parse(text).plot for text in tales} == {"lost", "gift"}
+    plots = dict((line, weight) for weight, line in stories.RULES["plot"])
+    likelier = math.log(1 / 2) - math.log(plots["<lost>"] / sum(plots.values()))
+    surprises = []
+    for text in tales:
+        surprises.append(-stories.log_prob(text, "tale"))
+        assert surprises[-1] == pytest.approx(-stories.log_prob(text) - likelier)
+    error = statistics.stdev(surprises) / math.sqrt(len(surprises))
+    assert abs(statistics.mean(surprises) - stories.entropy("tale")) < 4 * error
+    quarrel = next(t for t in SAMPLES if stories.parse(t).plot == "quarrel")
+    assert not stories.valid(quarrel, "tale")
+    assert stories.explain(quarrel, "tale")
 
 
 def test_there_are_many_stories():

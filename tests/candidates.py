@@ -4,6 +4,7 @@ import itertools
 import linecache
 import math
 import textwrap
+from typing import NamedTuple
 
 import einops
 import fancy_einsum
@@ -14,6 +15,21 @@ from torch.nn import functional
 from helpers.config import Config
 
 _numbers = itertools.count()
+
+
+class Answer(NamedTuple):
+    """One answer of a suite. Each module of tests of checks hands out its own by
+    `answers()`; tests.checks_table counts what became of them.
+
+    Attributes:
+        check: the check's name in helpers.checks.
+        mistakes: the names that the report should tell; None for a right answer.
+        candidate: the class or function itself.
+    """
+
+    check: str
+    mistakes: tuple[str, ...] | None
+    candidate: object
 
 
 def define(source: str, **names) -> dict:

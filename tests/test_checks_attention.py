@@ -8,7 +8,7 @@ import torch
 
 from helpers import checks
 from helpers.checks.catalogue import names_of, outputs_equal
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 NAMES = (
     "attention_projections",
@@ -28,12 +28,6 @@ HEADS = {
     "attention_values": "def attention_values(pattern, v):",
     "attention_output": "def attention_output(z, W_O, b_O):",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Reports without their drawings, which take longer than the checks."""
-    monkeypatch.setattr("helpers.checks.narrow.picture", lambda *_: None)
 
 
 def function(check: str, body: str):
@@ -86,6 +80,8 @@ def attention(*changes: tuple[str, str], forward: str = FORWARD, more: str = "")
     return define("\n".join(source))["Attention"]
 
 
+Z = 'z = torch.einsum("bnqk,bknd->bqnd", pattern, v)'
+OUT = 'out = torch.einsum("bpnd,ndm->bpm", z, self.W_O) + self.b_O'
 RIGHT = {
     "attention_projections": [
         "return torch.einsum('bpm,nmd->bpnd', x, W) + b",
@@ -192,6 +188,34 @@ for h in range(self.cfg.n_heads):
     out = out + s.softmax(-1) @ v @ self.W_O[h]
 return out
 """
+    ),
+    "position by position": attention(
+        forward="""
+q, k, v = (torch.einsum("bpm,nmd->bpnd", x, W) + b for W, b in
+           ((self.W_Q, self.b_Q), (self.W_K, self.b_K), (self.W_V, self.b_V)))
+out = torch.zeros_like(x)
+for i in range(x.shape[1]):
+    past = slice(0, i + 1)
+    s = torch.einsum("bnd,bknd->bnk", q[:, i], k[:, past]) / self.cfg.d_head ** 0.5
+    z = torch.einsum("bnk,bknd->bnd", s.softmax(-1), v[:, past])
+    out[:, i] = torch.einsum("bnd,ndm->bm", z, self.W_O) + self.b_O
+return out
+"""
+    ),
+    "values and output in one matrix": attention(
+        (
+            Z + "\nout = torch" + OUT.split("torch")[1],
+            'VO = self.W_V @ self.W_O\nv = torch.einsum("bkm,nmo->bkno", x, VO)\n'
+            "v = v + (self.b_V[:, None] @ self.W_O)[:, 0]\n"
+            'out = torch.einsum("bnqk,bkno->bqo", pattern, v) + self.b_O',
+        )
+    ),
+    "the future by its places": attention(
+        (
+            "scores = scores.masked_fill(mask, -1e5)",
+            "i = torch.triu_indices(*mask.shape, offset=1)\n"
+            "scores[..., i[0], i[1]] = -1e5",
+        )
     ),
     "one fused product": attention(
         forward="""
@@ -378,14 +402,15 @@ WRONG = {
 SCALE = "scores = scores / math.sqrt(self.cfg.d_head)"
 FILL = "scores = scores.masked_fill(mask, -1e5)"
 SOFTMAX = "pattern = scores.softmax(dim=-1)"
-Z = 'z = torch.einsum("bnqk,bknd->bqnd", pattern, v)'
-OUT = 'out = torch.einsum("bpnd,ndm->bpm", z, self.W_O) + self.b_O'
 QK = 'torch.einsum("bqnd,bknd->bnqk", q, k)'
 LOOP = "out = 0\nfor h in range(self.cfg.n_heads):\n    "
 NEGATIVE = "-torch.inf"
 WRONG_ATTENTION = {
     "no-scale": [[(SCALE, "")], [(SCALE, "scores / math.sqrt(self.cfg.d_head)")]],
-    "scaled-by-d-head": [[("math.sqrt(self.cfg.d_head)", "self.cfg.d_head")]],
+    "scaled-by-d-head": [
+        [("math.sqrt(self.cfg.d_head)", "self.cfg.d_head")],
+        [(SCALE, f"{SCALE}\n{SCALE}")],
+    ],
     "scaled-by-sqrt-d-model": [[("sqrt(self.cfg.d_head)", "sqrt(self.cfg.d_model)")]],
     "scaled-by-sqrt-n-heads": [[("sqrt(self.cfg.d_head)", "sqrt(self.cfg.n_heads)")]],
     "scaled-by-sqrt-positions": [[("sqrt(self.cfg.d_head)", "sqrt(x.shape[1])")]],
@@ -417,11 +442,15 @@ WRONG_ATTENTION = {
             (FILL, "scores = scores - 1e5 * mask"),
         ],
     ],
-    "future-set-to-zero": [[(FILL, "scores = torch.tril(scores)")]],
+    "future-set-to-zero": [
+        [(FILL, "scores = torch.tril(scores)")],
+        [("-1e5", "1e-5")],
+    ],
     "fill-has-the-wrong-sign": [[("-1e5", "1e5")]],
     "mask-from-score-values": [
         [("mask, -1e5", f"torch.tril(scores) == 0, {NEGATIVE}")],
         [("mask, -1e5", "torch.tril(scores) == 0, -1e5")],
+        [("mask, -1e5", "torch.triu(scores, diagonal=1).bool(), -1e5")],
     ],
     "softmax-over-queries": [[("dim=-1", "dim=-2")]],
     "softmax-over-heads": [[("dim=-1", "dim=1")]]
@@ -521,7 +550,7 @@ WRONG_ATTENTION = {
         [(Z, "z = (pattern @ v.transpose(1, 2)).reshape(v.shape)")],
     ],
     "divided-by-the-number-of-keys": [[(Z, f"{Z} / pattern.shape[-1]")]],
-    "values-not-mixed": [[(Z, "z = v")]],
+    "values-not-mixed": [[(Z, "z = v")], [("bknd->bqnd", "bqnd->bqnd")]],
     "b_O-forgotten": [[(" + self.b_O", "")]],
     "b_O-once-per-head": [
         [(OUT, f"{LOOP}out = out + z[:, :, h] @ self.W_O[h] + self.b_O")],
@@ -577,6 +606,19 @@ def wrong_answers():
     for name, ways in WRONG_ATTENTION.items():
         for changes in ways:
             yield "attention", name, attention(*changes)
+
+
+def answers():
+    """Every answer here, with what its check should say of it."""
+    for check, bodies in RIGHT.items():
+        for body in bodies:
+            yield Answer(check, None, function(check, body))
+    for candidate in RIGHT_ATTENTION.values():
+        yield Answer("attention", None, candidate)
+    for check, name, candidate in wrong_answers():
+        yield Answer(check, (name,), candidate)
+    for pair in PAIRS:
+        yield Answer("attention", pair, both(pair))
 
 
 @pytest.mark.parametrize(
@@ -640,14 +682,22 @@ PAIRS = [
     ("mask-hides-the-diagonal", "b_O-forgotten"),
     ("q-and-k-swapped", "b_O-once-per-head"),
     ("mask-after-softmax", "v-from-the-wrong-weights"),
+    ("no-scale", "b_O-forgotten"),
+    ("no-scale", "q-and-k-swapped"),
+    ("mask-hides-the-diagonal", "softmax-over-queries"),
+    ("mask-forgotten", "v-from-the-wrong-weights"),
+    ("no-scale", "mask-forgotten"),
 ]
+
+
+def both(pair: tuple[str, str]) -> type:
+    """An Attention with two mistakes."""
+    return attention(*(c for name in pair for c in WRONG_ATTENTION[name][0]))
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_two_mistakes_at_once_are_named(pair):
-    report = checks.attention.examine(
-        attention(*(change for name in pair for change in WRONG_ATTENTION[name][0]))
-    )
+    report = checks.attention.examine(both(pair))
     assert {m.name for m in report.mistakes} == set(pair), str(report)
 
 
@@ -669,6 +719,22 @@ def test_an_answer_that_is_nan_all_over_is_not_explained():
     assert report.mistakes[0].name == "departs-at-the-masked-scores", str(report)
     assert "float('-inf')" in report.mistakes[0].line
     assert not any(m.exact for m in report.mistakes)
+
+
+def test_a_mask_in_the_place_of_scores_is_told():
+    """torch answers with a NotImplementedError, which blanks have as well."""
+    report = checks.attention.examine(attention((FILL, "scores = mask")))
+    assert [m.name for m in report.mistakes] == ["mask-taken-for-numbers"]
+    assert report.mistakes[0].line == SOFTMAX
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"), [("z", "the mixed values z"), ("pattern", "the pattern")]
+)
+def test_an_earlier_result_returned_is_told(returned, told):
+    report = checks.attention.examine(attention(("return out", f"return {returned}")))
+    assert report.mistakes[0].name == "returns-an-earlier-step"
+    assert told in report.mistakes[0].message
 
 
 def test_facts_about_masked_scores():

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import checks, model
 from helpers.checks.catalogue import outputs_equal
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 BLOCK = """
 class TransformerBlock(nn.Module):
@@ -61,6 +61,15 @@ RIGHT = {
         "x += self.attn(self.ln1(x))",
         "x += self.mlp(self.ln2(x))",
         "return x",
+    ),
+    "a loop of two": (
+        "for ln, write in ((self.ln1, self.attn), (self.ln2, self.mlp)):",
+        "    x = x + write(ln(x))",
+        "return x",
+    ),
+    "nn.Sequential": (
+        "x = x + nn.Sequential(self.ln1, self.attn)(x)",
+        "return x + nn.Sequential(self.ln2, self.mlp)(x)",
     ),
     "one sum": (ATTN, MID, MLP, "return sum([resid_pre, attn_out, mlp_out])"),
 }
@@ -134,11 +143,35 @@ PAIRS = {
         "h = self.ln1(x)",
         "return x + self.attn(h) + self.mlp(h)",
     ),
+    ("no-ln1", "no-second-residual"): (
+        "mid = x + self.attn(x)",
+        "return self.mlp(self.ln2(mid))",
+    ),
+    ("ln1-used-twice", "no-first-residual"): (
+        "mid = self.attn(self.ln1(x))",
+        "return mid + self.mlp(self.ln1(mid))",
+    ),
     ("layernorms-swapped", "mlp-before-attention"): (
         "x = x + self.mlp(self.ln1(x))",
         "return x + self.attn(self.ln2(x))",
     ),
 }
+
+
+def answers():
+    """Every answer here, with what the check should say of it."""
+    for lines in RIGHT.values():
+        yield Answer("transformer_block", None, block(*lines))
+    for slug, many in WRONG.items():
+        for lines in many:
+            yield Answer("transformer_block", (slug,), block(*lines))
+    for slugs, lines in PAIRS.items():
+        yield Answer("transformer_block", slugs, block(*lines))
+    for slug, kind, body in PARTS_WRONG:
+        candidate = block(*WIRED, **{kind: subclass(kind, body)})
+        yield Answer("transformer_block", (slug,), candidate)
+    for slug, _, lines in UNCOMMON:
+        yield Answer("transformer_block", (slug,), block(*lines))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -197,26 +230,26 @@ UNBIASED = subclass(
 )
 
 
-@pytest.mark.parametrize(
-    ("slug", "kind", "body"),
-    [
-        ("wrong-in-attn", "Attention", "return super().forward(x) * 1.01"),
-        ("wrong-in-attn", "Attention", "return super().forward(x)[0]"),
-        ("wrong-in-attn", "Attention", "super().forward(x)"),
-        ("wrong-in-attn", "Attention", "return super().forward(x @ x)"),
-        ("wrong-in-attn", "Attention", "return super().forward(x.detach())"),
-        (
-            "wrong-in-mlp",
-            "MLP",
-            "return (x @ self.W_in + self.b_in).relu() @ self.W_out + self.b_out",
-        ),
-        (
-            "wrong-in-ln1",
-            "LayerNorm",
-            "x -= x.mean(-1, keepdim=True)\nreturn super().forward(x)",
-        ),
-    ],
-)
+PARTS_WRONG = [
+    ("wrong-in-attn", "Attention", "return super().forward(x) * 1.01"),
+    ("wrong-in-attn", "Attention", "return super().forward(x)[0]"),
+    ("wrong-in-attn", "Attention", "super().forward(x)"),
+    ("wrong-in-attn", "Attention", "return super().forward(x @ x)"),
+    ("wrong-in-attn", "Attention", "return super().forward(x.detach())"),
+    (
+        "wrong-in-mlp",
+        "MLP",
+        "return (x @ self.W_in + self.b_in).relu() @ self.W_out + self.b_out",
+    ),
+    (
+        "wrong-in-ln1",
+        "LayerNorm",
+        "x -= x.mean(-1, keepdim=True)\nreturn super().forward(x)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("slug", "kind", "body"), PARTS_WRONG)
 def test_the_wrong_part_is_named(slug, kind, body):
     report = checks.transformer_block.examine(
         block(*WIRED, **{kind: subclass(kind, body)})
@@ -233,42 +266,42 @@ def test_a_wrong_layernorm_is_named_at_its_first_place():
     assert "checks.layer_norm" in report.mistakes[0].hint
 
 
-@pytest.mark.parametrize(
-    ("slug", "told", "lines"),
-    [
+UNCOMMON = [
+    (
+        "wiring-at-attn",
+        "reads something else",
+        ("attn_out = self.attn(2 * self.ln1(x))", MID, MLP, OUT),
+    ),
+    (
+        "wiring-at-mlp",
+        "reads the output of `attn`",
+        (ATTN, MID, "self.ln2(mid)", "return mid - self.mlp(attn_out)"),
+    ),
+    (
+        "wiring-at-ln2",
+        "it should read `resid_mid = resid_pre + attn_out`",
+        (ATTN, "mid = x - attn_out", MLP, OUT),
+    ),
+    (
+        "wiring-after-mlp",
+        "what you return",
+        (ATTN, MID, MLP, "return mid * mlp_out"),
+    ),
+    (
+        "wiring-at-ln2",
+        "called 2 times",
         (
-            "wiring-at-attn",
-            "reads something else",
-            ("attn_out = self.attn(2 * self.ln1(x))", MID, MLP, OUT),
+            ATTN,
+            MID,
+            "h = self.ln2(mid)",
+            "mlp_out = self.mlp(h)",
+            "return self.ln2(h)",
         ),
-        (
-            "wiring-at-mlp",
-            "reads the output of `attn`",
-            (ATTN, MID, "self.ln2(mid)", "return mid - self.mlp(attn_out)"),
-        ),
-        (
-            "wiring-at-ln2",
-            "it should read `resid_mid = resid_pre + attn_out`",
-            (ATTN, "mid = x - attn_out", MLP, OUT),
-        ),
-        (
-            "wiring-after-mlp",
-            "what you return",
-            (ATTN, MID, MLP, "return mid * mlp_out"),
-        ),
-        (
-            "wiring-at-ln2",
-            "called 2 times",
-            (
-                ATTN,
-                MID,
-                "h = self.ln2(mid)",
-                "mlp_out = self.mlp(h)",
-                "return self.ln2(h)",
-            ),
-        ),
-    ],
-)
+    ),
+]
+
+
+@pytest.mark.parametrize(("slug", "told", "lines"), UNCOMMON)
 def test_uncommon_wiring_is_narrowed(slug, told, lines):
     report = checks.transformer_block.examine(block(*lines))
     assert report.mistakes[0].name == slug, report
@@ -283,6 +316,15 @@ def test_one_layernorm_in_two_places():
         define(source, **PARTS)["TransformerBlock"]
     )
     assert {m.name for m in report.mistakes} == {"shared-parameter"}, report
+
+
+def test_a_class_in_the_place_of_an_object():
+    source = BLOCK.replace("Attention(cfg)", "Attention")
+    source = source.replace("{body}", "\n        ".join(WIRED))
+    report = checks.transformer_block.examine(
+        define(source, **PARTS)["TransformerBlock"]
+    )
+    assert [m.name for m in report.mistakes] == ["class-not-called"], report
 
 
 def test_a_missing_part():

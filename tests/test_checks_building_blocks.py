@@ -9,18 +9,10 @@ import textwrap
 
 import pytest
 
-from candidates import define
 from helpers import checks, my_code
-from helpers.checks import narrow
 from helpers.checks.catalogue import outputs_equal
-from notebook_tools import complete
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """Drawing takes longer than judging, and is tested elsewhere."""
-    monkeypatch.setattr(narrow, "picture", lambda *_: None)
-
+from tests.candidates import Answer, define
+from tests.notebook_tools import complete
 
 # Function: (arguments, right bodies, wrong bodies by slug); a body without a line
 # break is an expression to return.
@@ -275,6 +267,24 @@ def function(name: str, body: str):
         body = f"return {body}"
     header = f"def {name}({FUNCTIONS[name][0]}):\n"
     return define(header + textwrap.indent(body, "    "))[name]
+
+
+def answers():
+    """Every answer here, with what its check should say of it."""
+    for name, body in RIGHT:
+        yield Answer(name, None, function(name, body))
+    for name, slug, body in WRONG:
+        yield Answer(name, (slug,), function(name, body))
+    for parts in SCALE_AND_SHIFT_RIGHT.values():
+        yield Answer("scale_and_shift", None, scale_and_shift(**parts))
+    for slug, all_parts in SCALE_AND_SHIFT_WRONG.items():
+        for parts in all_parts:
+            yield Answer("scale_and_shift", (slug,), scale_and_shift(**parts))
+    for make in CONFIG_RIGHT.values():
+        yield Answer("config", None, make())
+    for slug, makes in CONFIG_WRONG.items():
+        for make in makes:
+            yield Answer("config", (slug,), make())
 
 
 def examined(name: str, body: str):

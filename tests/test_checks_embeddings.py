@@ -8,7 +8,7 @@ import torch
 
 from helpers import checks
 from helpers.checks.catalogue import outputs_equal
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 CHECKS = {c.answer: c for c in (checks.embed, checks.pos_embed, checks.unembed)}
 WEIGHT = {
@@ -16,12 +16,6 @@ WEIGHT = {
     "PosEmbed": ("W_pos", "cfg.n_ctx, cfg.d_model"),
     "Unembed": ("W_U", "cfg.d_model, cfg.d_vocab"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Reports without their drawings, which take longer than the checks."""
-    monkeypatch.setattr("helpers.checks.narrow.picture", lambda *_: None)
 
 
 def answer(name: str, *lines: str, init: str | None = None) -> type:
@@ -93,6 +87,10 @@ RIGHT = {
             "print('embed', embed)",
             "return embed",
         ],
+        "take_along_dim": [
+            "rows = torch.take_along_dim(self.W_E, x.reshape(-1, 1), dim=0)",
+            "return rows.reshape(*x.shape, -1)",
+        ],
         "transposed twice": ["return self.W_E.T[:, x].permute(1, 2, 0)"],
     },
     "PosEmbed": {
@@ -125,6 +123,12 @@ RIGHT = {
             "positions = torch.ones_like(x).cumsum(dim=1) - 1",
             "return self.W_pos[positions]",
         ],
+        "zeros and arange": [
+            "return self.W_pos[torch.zeros_like(x) + torch.arange(x.shape[1])]"
+        ],
+        "zeros added": [
+            "return torch.zeros(len(x), 1, 1) + self.W_pos[:x.size(1)]",
+        ],
         "ones in einsum": [
             "ones = torch.ones(x.shape)",
             "return einsum(ones, self.W_pos[:x.shape[1]], 'b p, p d -> b p d')",
@@ -150,6 +154,10 @@ RIGHT = {
             "return logits",
         ],
         "torch.einsum": ["return torch.einsum('bpd,dv->bpv', x, self.W_U) + self.b_U"],
+        "baddbmm": [
+            "W_U = self.W_U.expand(len(x), -1, -1)",
+            "return torch.baddbmm(self.b_U, x, W_U)",
+        ],
         "flattened": [
             "flat = x.reshape(-1, self.cfg.d_model)",
             "logits = torch.addmm(self.b_U, flat, self.W_U)",
@@ -215,8 +223,14 @@ WRONG = {
         ],
         "normalized": ["return F.layer_norm(self.W_E[x], (self.cfg.d_model,))"],
         # narrowed or told as they are
-        "wrong-values": ["return 3 * self.W_E[x]", "return self.W_E[x].relu()"],
-        "wrong-shape": ["return self.W_E[x][:, None]", "return self.W_E[x].squeeze()"],
+        "wrong-values": ["return 3 * self.W_E[x]"],
+        "changes-the-right-result": ["return self.W_E[x].relu()"],
+        "right-numbers-wrong-shape": [
+            "return self.W_E[x][:, None]",
+            "return self.W_E[x].squeeze()",
+        ],
+        "axes-in-another-order": ["return self.W_E[x].mT"],
+        "returns-an-earlier-step": ["rows = self.W_E[x]\nreturn x"],
         "wrong-dtype": ["return self.W_E[x].double()", "return self.W_E[x].half()"],
         "no-return": ["y = self.W_E[x]"],
         "not-differentiable": [
@@ -224,6 +238,7 @@ WRONG = {
             "return self.W_E.data[x]",
             "return torch.tensor(self.W_E.detach().numpy()[x.numpy()])",
         ],
+        "wrong-gradient": ["return F.embedding(x, self.W_E, padding_idx=0)"],
         "random": ["return F.dropout(self.W_E[x], 0.1)"],
         "no-such-attribute": ["return self.w_e[x]", "return self.W_e[x]"],
         "undefined-name": ["return W_E[x]", "return self.W_E[tokens]"],
@@ -232,7 +247,7 @@ WRONG = {
             "return F.one_hot(x, self.cfg.d_vocab) @ self.W_E",
         ],
         "index-not-whole": ["return self.W_E[x.float()]"],
-        "reduced-axis-dropped": ["return x * self.W_E"],
+        "shapes-do-not-broadcast": ["return x * self.W_E"],
         "matmul-shapes": ["return x @ self.W_E"],
         "index-beyond-the-table": ["return self.W_E[x * self.cfg.d_vocab]"],
         "calls-a-tensor": ["return self.W_E(x)"],
@@ -301,7 +316,7 @@ WRONG = {
         "scaled-by-sqrt-d-model": [
             "return self.W_pos[:x.shape[1]] * self.cfg.d_model ** 0.5",
         ],
-        "wrong-values": ["return self.W_pos[:x.shape[1]] + 1"],
+        "departs-at-a-copy-for-each-text": ["return self.W_pos[:x.shape[1]] + 1"],
         "wrong-shape": [
             POS + "\nreturn self.W_pos[:position].expand(batch, -1, -1).squeeze()",
             "return self.W_pos[:x.shape[1]].sum(-1)",
@@ -386,17 +401,35 @@ BUILT_WRONG = [
 ]  # fmt: skip
 
 
-def flat(table: dict) -> list:
-    """Rows of a two-level table, with ids for pytest."""
+def flat(table: dict) -> list[tuple[str, str, list[str]]]:
+    """Rows of a two-level table: class, idiom or slug, lines."""
     rows = []
     for name, entries in table.items():
         for slug, bodies in entries.items():
             bodies = [bodies] if slug in RIGHT[name] else bodies
-            for i, body in enumerate(bodies):
+            for body in bodies:
                 lines = body if isinstance(body, list) else body.splitlines()
-                id = f"{name}-{slug}-{i}" if i else f"{name}-{slug}"
-                rows.append(pytest.param(name, slug, lines, id=id))
+                rows.append((name, slug, lines))
     return rows
+
+
+def answers():
+    """Every answer here, with what its check should say of it."""
+    for name, _, lines in flat(RIGHT):
+        yield Answer(CHECKS[name].name, None, answer(name, *lines))
+    for name, slug, lines in flat(WRONG):
+        yield Answer(CHECKS[name].name, (slug,), answer(name, *lines))
+    for name, slug, init in BUILT_WRONG:
+        lines = RIGHT[name][next(iter(RIGHT[name]))]
+        yield Answer(CHECKS[name].name, (slug,), answer(name, *lines, init=init))
+    for name, line, slugs in PAIRS:
+        yield Answer(CHECKS[name].name, tuple(slugs), answer(name, line))
+    for name, bodies in RIGHT_MERGES.items():
+        for body in bodies:
+            yield Answer(name, None, function(name, body))
+    for name, wrong in WRONG_MERGES.items():
+        for slug, body in wrong.items():
+            yield Answer(name, (slug,), function(name, body))
 
 
 @pytest.mark.parametrize(("name", "idiom", "lines"), flat(RIGHT))
@@ -634,10 +667,14 @@ MERGE_WRONG = {
     "pair-as-a-tuple": LOOP.replace("x[i] + x[i + 1])", "pair)"),
     "returns-text": "return ''.join(x)",
     "pairs-only": "return [a + b for a, b in zip(x, x[1:]) if (a, b) == pair]",
-    "crash": LOOP.replace("i + 1 < len(x) and ", ""),
+    "counts-from-0": LOOP.replace("i + 1 < len(x) and ", ""),
     "wrong-result": LOOP.replace("return out", ""),
     "changes-its-input": "while x:\n    x.pop()\nreturn []",
 }
+
+
+RIGHT_MERGES = {"most_common_pair": PAIR_RIGHT, "merge_pair": MERGE_RIGHT}
+WRONG_MERGES = {"most_common_pair": PAIR_WRONG, "merge_pair": MERGE_WRONG}
 
 
 def function(name: str, body: str):
@@ -649,8 +686,7 @@ def function(name: str, body: str):
 
 @pytest.mark.parametrize(
     ("name", "body"),
-    [("most_common_pair", body) for body in PAIR_RIGHT]
-    + [("merge_pair", body) for body in MERGE_RIGHT],
+    [(name, body) for name, bodies in RIGHT_MERGES.items() for body in bodies],
 )
 def test_right_merges_pass(name, body):
     report = getattr(checks, name).examine(function(name, body))
@@ -659,8 +695,7 @@ def test_right_merges_pass(name, body):
 
 @pytest.mark.parametrize(
     ("name", "slug", "body"),
-    [("most_common_pair", *item) for item in PAIR_WRONG.items()]
-    + [("merge_pair", *item) for item in MERGE_WRONG.items()],
+    [(name, *item) for name, wrong in WRONG_MERGES.items() for item in wrong.items()],
 )
 def test_wrong_merges_are_named(name, slug, body):
     report = getattr(checks, name).examine(function(name, body))

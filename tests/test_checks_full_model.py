@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from candidates import define
 from helpers import checks, model
 from helpers.checks.catalogue import outputs_equal
+from tests.candidates import Answer, define
 
 PARTS = {
     name: getattr(model, name)
@@ -78,6 +78,16 @@ RIGHT = {
         "x += self.pos_embed(tokens)",
         LOOP,
         END,
+    ),
+    "one Sequential": (
+        START,
+        "return nn.Sequential(*self.blocks, self.ln_final, self.unembed)(x)",
+    ),
+    "a list of residuals": (
+        START,
+        "stream = [x]",
+        "for block in self.blocks: stream.append(block(stream[-1]))",
+        "return self.unembed(self.ln_final(stream[-1]))",
     ),
     "the writes alone": (
         START,
@@ -251,6 +261,18 @@ WRONG = {
 }
 
 
+def answers():
+    """Every answer here, with what the check should say of it."""
+    rows = [(None, transformer(*lines)) for lines in RIGHT.values()]
+    rows += [(None, transformer(init=init)) for init in RIGHT_INIT.values()]
+    for table in (WRONG, {name: [lines] for name, lines in (CRASHES | FAULTS).items()}):
+        rows += [((n,), transformer(*x)) for n, many in table.items() for x in many]
+    rows += [((n,), transformer(init=i)) for n, many in MODULES.items() for i in many]
+    rows += [((n,), of_parts(change)) for n, change in PARTS_WRONG.items()]
+    for mistakes, candidate in rows:
+        yield Answer("demo_transformer", mistakes, candidate)
+
+
 def test_every_known_mistake_is_tried():
     assert set(WRONG) == {known.name for known in checks.demo_transformer.known}
 
@@ -392,14 +414,17 @@ PARTS_WRONG = {  # the part that is named, and what is wrong in which class
 }
 
 
-@pytest.mark.parametrize("name, change", PARTS_WRONG.items())
-def test_the_wrong_part_is_named(name, change):
+def of_parts(change: tuple[str, str]) -> type:
+    """A right wiring of parts, one of which is changed."""
     old, new = change
     assert CORRECT.count(old) == 1
-    wrong = CORRECT.replace(old, new)
-    parts = define(wrong, Attention=model.Attention)
-    mine = {n: parts[n] for n in (*PARTS, "MLP") if n in parts}
-    report = checks.demo_transformer.examine(transformer(**mine))
+    parts = define(CORRECT.replace(old, new), Attention=model.Attention)
+    return transformer(**{n: parts[n] for n in (*PARTS, "MLP") if n in parts})
+
+
+@pytest.mark.parametrize("name, change", PARTS_WRONG.items())
+def test_the_wrong_part_is_named(name, change):
+    report = checks.demo_transformer.examine(of_parts(change))
     assert name in names(report), report
     assert not any(mistake.exact for mistake in report.mistakes)
 
@@ -426,6 +451,17 @@ CRASHES = {
     "list-of-modules": (START, "x = self.blocks(x)", END),
     "undefined-name": ("x = self.embed(tokens) + pos_embed(tokens)", LOOP, END),
     "no-return": (START, LOOP, "self.unembed(self.ln_final(x))"),
+    "counts-from-0": (
+        START,
+        "for i in range(1, self.cfg.n_layers + 1): x = self.blocks[i](x)",
+        END,
+    ),
+    "unpacks-another-count": (
+        "x = self.embed(tokens)",
+        "x = x + self.pos_embed(x)",
+        LOOP,
+        END,
+    ),
 }
 
 

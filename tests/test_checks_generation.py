@@ -8,18 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from candidates import define
 from helpers import checks, generation, model
 from helpers.checks.generation import bound
 from helpers.checks.observe import same
+from tests.candidates import Answer, define
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def answer(source: str, name: str):
-    """What a cell defines under a name; the course's other pieces are there."""
-    course = {n: getattr(generation, n) for n in dir(generation) if n[0] != "_"}
-    return define(source, **course)[name]
 
 
 def names(report) -> set[str]:
@@ -63,11 +57,19 @@ HEADS = {
 }
 
 
+COURSE = {
+    name: value
+    for module in (model, generation)
+    for name, value in vars(module).items()
+    if name[0] != "_"
+}
+
+
 def written(name: str, body: str):
-    """An answer with a body of its own."""
+    """An answer with a body of its own; the course's other pieces are there."""
     indent = "        " if name[0].isupper() else "    "
     lines = "\n".join(indent + line for line in body.strip("\n").splitlines())
-    return answer(f"{HEADS[name]}\n{lines}\n", name)
+    return define(f"{HEADS[name]}\n{lines}\n", **COURSE)[name]
 
 
 LOOP = "for _ in range(n_new):\n    "
@@ -115,6 +117,12 @@ RIGHT = [
         "sample",
         "noise = -torch.rand_like(logits).log()\n"
         "return (logits.softmax(-1) / noise).argmax(-1, keepdim=True)",
+    ),
+    (
+        "sample",
+        "total = logits.softmax(-1).cumsum(-1)\n"
+        "drawn = (total < torch.rand(len(logits), 1)).sum(-1, keepdim=True)\n"
+        "return drawn.clamp(max=logits.shape[-1] - 1)",
     ),
     ("apply_temperature", "return logits * (1 / temperature)"),
     (
@@ -195,18 +203,7 @@ RIGHT = [
 
 @pytest.mark.parametrize("name, body", RIGHT)
 def test_right_idioms_pass(name, body):
-    if name.startswith("Cached"):
-        source = (
-            HEADS[name]
-            + "\n"
-            + "\n".join("        " + line for line in body.strip("\n").splitlines())
-        )
-        pieces = {n: getattr(model, n) for n in vars(model) if n[0] != "_"}
-        own = {n: getattr(generation, n) for n in ("CachedBlock", "apply_cached_mask")}
-        candidate = define(source, **{**pieces, **own})[name]
-    else:
-        candidate = written(name, body)
-    report = CHECKS[name].examine(candidate)
+    report = CHECKS[name].examine(written(name, body))
     assert report.status == "passed", report
 
 
@@ -226,8 +223,28 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
     ("greedy", "prompt-only",
      "prompt = tokens\n" + LOOP
      + "new = model(prompt)[:, -1].argmax(-1, keepdim=True)\n" + ADD),
+    ("greedy", "returns-in-the-loop",
+     LOOP + "new = model(tokens)[:, -1:].argmax(-1)\n" + ADD.replace("\n", "\n    ")),
+    ("greedy", "cat-shapes",
+     LOOP + "new = model(tokens)[:, -1].argmax(-1)\n" + ADD),
+    ("greedy", "prompt-dropped",
+     "out = []\n" + LOOP + "new = model(tokens)[:, -1:].argmax(-1)\n"
+     "    out.append(new)\n"
+     + ADD.replace("return tokens", "return torch.cat(out, 1)")),
+    ("greedy", "put-in-front",
+     LOOP + "new = model(tokens)[:, -1:].argmax(-1)\n"
+     + ADD.replace("[tokens, new]", "[new, tokens]")),
     ("greedy", "one-too-few",
      "for _ in range(n_new - 1):\n    new = model(tokens)[:, -1:].argmax(-1)\n" + ADD),
+    ("sample", "same-draws-every-time",
+     "torch.manual_seed(0)\nreturn torch.multinomial(logits.softmax(-1), 1)"),
+    ("sample", "not-probabilities", "return torch.multinomial(logits, 1)"),
+    ("top_k", "k-too-large",
+     "t = logits.topk(k).values[:, -1:]\n"
+     "return logits.masked_fill(logits < t, -torch.inf)"),
+    ("apply_cached_mask", "mask-hides-the-diagonal",
+     "q, k = scores.shape[-2:]\n"
+     "return scores.masked_fill(torch.ones(q, k).triu(k - q).bool(), -1e9)"),
     ("sample", "greedy", "return logits.argmax(-1, keepdim=True)"),
     ("sample", "uniform",
      "return torch.randint(logits.shape[-1], (logits.shape[0], 1))"),
@@ -303,6 +320,9 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
     ("apply_cached_mask", "mask-hides-the-diagonal",
      "q, k = scores.shape[-2:]\n"
      "return scores.masked_fill(torch.ones(q, k).triu(k - q).bool(), -torch.inf)"),
+    ("greedy_cached", "returns-in-the-loop",
+     "cache, new = new_cache(model.cfg, len(tokens)), tokens\n" + LOOP
+     + "new = model(new, cache)[:, -1:].argmax(-1)\n" + ADD.replace("\n", "\n    ")),
     ("greedy_cached", "whole-text-fed-again",
      "cache = new_cache(model.cfg, len(tokens))\n" + LOOP
      + "new = model(tokens, cache)[:, -1:].argmax(-1)\n" + ADD),
@@ -336,15 +356,17 @@ TYPED = [  # (answer, mistake, body), as a learner would type it
 ]  # fmt: skip
 
 
+def answers():
+    """Every answer above, with what its check should say of it."""
+    for name, body in RIGHT:
+        yield Answer(CHECKS[name].name, None, written(name, body))
+    for name, mistake, body in TYPED:
+        yield Answer(CHECKS[name].name, (mistake,), written(name, body))
+
+
 @pytest.mark.parametrize("name, mistake, body", TYPED)
 def test_typed_mistakes_are_named(name, mistake, body):
-    everything = {n: v for n, v in vars(model).items() if n[0] != "_"} | {
-        n: v for n, v in vars(generation).items() if n[0] != "_"
-    }
-    indent = "        " if name[0].isupper() else "    "
-    lines = "\n".join(indent + line for line in body.strip("\n").splitlines())
-    candidate = define(f"{HEADS[name]}\n{lines}\n", **everything)[name]
-    report = CHECKS[name].examine(candidate)
+    report = CHECKS[name].examine(written(name, body))
     assert mistake in names(report), report
 
 
@@ -377,11 +399,7 @@ def test_every_wrong_distribution_is_named(known):
 @pytest.mark.parametrize("name", CHECKS)
 def test_blanks_are_to_do(name):
     body = 'raise NotImplementedError("Fill this in.")'
-    everything = {**vars(model), **vars(generation)}
-    everything = {n: v for n, v in everything.items() if n[0] != "_"}
-    indent = "        " if name[0].isupper() else "    "
-    candidate = define(f"{HEADS[name]}\n{indent}{body}\n", **everything)[name]
-    assert CHECKS[name].examine(candidate).status == "todo"
+    assert CHECKS[name].examine(written(name, body)).status == "todo"
 
 
 def test_at_least_four_mistakes_each():

@@ -6,10 +6,10 @@ import textwrap
 
 import pytest
 
-from candidates import define
 from helpers import checks
 from helpers.checks import hf_names
 from helpers.checks.catalogue import outputs_equal
+from tests.candidates import Answer, define
 
 # ---------------------------------------------------------------- split_c_attn
 
@@ -253,6 +253,18 @@ NAMES_WRONG = {
         )
     ],
 }
+
+
+def answers():
+    """Every answer here, with what its check should say of it."""
+    for lines in RIGHT.values():
+        yield Answer("split_c_attn", None, split(*lines))
+    for name, lines in WRONG.items():
+        yield Answer("split_c_attn", (name,), split(*lines))
+    for changes in NAMES_RIGHT.values():
+        yield Answer("to_course_names", None, named(*changes))
+    for name, changes in (NAMES_WRONG | NAMES_FACTS).items():
+        yield Answer("to_course_names", (name,), named(*changes))
 
 
 def test_every_known_name_mistake_is_tried():

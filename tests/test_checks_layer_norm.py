@@ -7,7 +7,7 @@ import pytest
 
 from helpers import Config, checks
 from helpers.checks.catalogue import gradients_equal, outputs_equal
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 LAYER_NORM = """
 class LayerNorm(nn.Module):
@@ -52,6 +52,7 @@ def over(dims: str) -> tuple[str, ...]:
     return tuple(line.replace("(-1,", f"({dims},") for line in PLAIN)
 
 
+F_LAYER_NORM = ("y = F.layer_norm(x, x.shape[-1:], self.w, self.b)",)
 RIGHT = {
     "plain": PLAIN,
     "einops": (
@@ -144,6 +145,34 @@ RIGHT = {
         "s = x.pow(2).mean(dim=2).add(self.cfg.layer_norm_eps).sqrt()",
         "return x / s[:, :, None] * self.w[None, None, :] + self.b[None, None, :]",
     ),
+    "d_model first": (
+        "x = x.transpose(0, 2)",
+        "x = x - x.mean(0)",
+        "x = x / (x * x).mean(0).add(self.cfg.layer_norm_eps).sqrt()",
+        "return x.transpose(0, 2) * self.w + self.b",
+    ),
+    "centred by a matrix": (
+        "n = x.size(-1)",
+        "x = x @ (torch.eye(n) - 1 / n)",
+        "scale = x.square().mean(-1, True) + self.cfg.layer_norm_eps",
+        "return x * scale.rsqrt() * self.w + self.b",
+    ),
+    "length of the vector": (
+        "x = x - x.mean(-1, keepdim=True)",
+        "variance = x.norm(dim=-1, keepdim=True) ** 2 / x.shape[-1]",
+        "return x / (variance + 1e-5).sqrt() * self.w + self.b",
+    ),
+    "nn.LayerNorm with these weights": (
+        "layer = nn.LayerNorm(self.cfg.d_model, eps=self.cfg.layer_norm_eps)",
+        "layer.weight, layer.bias = self.w, self.b",
+        "return layer(x)",
+    ),
+    "in double": (
+        "x = x.double()",
+        "x = x - x.mean(-1, keepdim=True)",
+        "x = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()",
+        "return x.float() * self.w + self.b",
+    ),
     "in place on a tensor of its own": (
         "x = x - x.mean(-1, keepdim=True)",
         "s = x.pow(2).mean(-1, keepdim=True)",
@@ -160,6 +189,8 @@ WRONG = {
     "divides-by-n-minus-1": [
         but(VARIANCE, "variance = x.var(-1, keepdim=True)"),
         but(VARIANCE, "variance = x.std(-1, keepdim=True) ** 2"),
+        ("variance, mean = torch.var_mean(x, dim=-1, keepdim=True)", CENTRE, EPS)
+        + (SCALE, DIVIDE, OUT),
     ],
     "variance-not-averaged": [
         but(VARIANCE, "variance = x.pow(2).sum(-1, keepdim=True)"),
@@ -181,8 +212,16 @@ WRONG = {
         + ("return x / (var + self.cfg.layer_norm_eps).sqrt() * self.w + self.b",),
         but(DIVIDE, "x = residual / scale"),
     ],
+    "mean-never-subtracted": [
+        but(CENTRE),
+        (
+            "rms = (x.pow(2).mean(-1, keepdim=True) + self.cfg.layer_norm_eps).sqrt()",
+            "return x / rms * self.w + self.b",
+        ),
+    ],
     "no-eps": [
         but(EPS),
+        but(EPS, "variance = variance + self.cfg.layer_norm_eps ** 2"),
         (MEAN, "std = x.std(-1, keepdim=True, unbiased=False)")
         + ("return (x - mean) / std * self.w + self.b",),
     ],
@@ -221,7 +260,10 @@ WRONG = {
         + ("variance = x.pow(2).mean()", EPS, SCALE, DIVIDE, OUT),
         over("(0, 1, 2)"),
     ],
-    "position-and-model-axes": [over("(1, 2)")],
+    "position-and-model-axes": [
+        over("(1, 2)"),
+        ("return F.layer_norm(x, x.shape[1:]) * self.w + self.b",),
+    ],
     "mean-over-all-axes": [but(MEAN, "mean = x.mean()")],
     "variance-over-all-axes": [but(VARIANCE, "variance = x.pow(2).mean()")],
     "reduced-axis-dropped": [
@@ -262,6 +304,56 @@ PAIRS = {
         "return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True)"
         " + self.cfg.layer_norm_eps) * self.w + self.b",
     ),
+    ("divides-by-n-minus-1", "no-eps"): (
+        "return (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)"
+        " * self.w + self.b",
+    ),
+    ("divides-by-n-minus-1", "bias-unused"): (
+        MEAN,
+        "var = x.var(-1, keepdim=True)",
+        "return (x - mean) / (var + 1e-5).sqrt() * self.w",
+    ),
+    ("divides-by-n-minus-1", "weight-unused"): (
+        "y = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + 1e-5).sqrt()",
+        "return y + self.b",
+    ),
+    ("divides-by-n-minus-1", "weight-and-bias-swapped"): (
+        MEAN,
+        "var = x.var(-1, keepdim=True)",
+        "return (x - mean) / (var + 1e-5).sqrt() * self.b + self.w",
+    ),
+    ("divides-by-n-minus-1", "wrong-axis"): (
+        "y = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + 1e-5).sqrt()",
+        OUT.replace("x", "y"),
+    ),
+    ("divides-by-n-minus-1", "mean-not-subtracted"): (
+        "return x / (x.var(-1, keepdim=True) + 1e-5).sqrt() * self.w + self.b",
+    ),
+    ("divides-by-n-minus-1", "no-square-root"): (
+        "y = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + 1e-5)",
+        OUT.replace("x", "y"),
+    ),
+    ("weight-unused", "bias-unused"): but(OUT, "y = x * self.w + self.b", "return x"),
+    ("no-eps", "bias-unused"): but(EPS)[:-1] + ("return x * self.w",),
+    ("no-eps", "no-square-root"): (MEAN, CENTRE, VARIANCE)
+    + ("return x / variance * self.w + self.b",),
+    ("no-eps", "wrong-axis"): tuple(line for line in over("1") if line != EPS),
+    ("mean-never-subtracted", "no-eps"): (
+        "return x / x.pow(2).mean(-1, keepdim=True).sqrt() * self.w + self.b",
+    ),
+    ("mean-never-subtracted", "bias-unused"): (  # Llama's own form
+        "return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.w",
+    ),
+    ("no-centring-before-squaring", "eps-outside-the-root"): (
+        "rms = x.pow(2).mean(-1, keepdim=True).sqrt()",
+        "x = (x - x.mean(-1, keepdim=True)) / (rms + self.cfg.layer_norm_eps)",
+        OUT,
+    ),
+    ("variance-not-averaged", "no-eps"): (
+        MEAN,
+        CENTRE,
+        "return x / x.norm(dim=-1, keepdim=True) * self.w + self.b",
+    ),
 }
 
 # mistakes that show in another way than by an equal output
@@ -275,9 +367,34 @@ OTHER = {
     "no-return": but(OUT, "x * self.w + self.b"),
     "sqrt-of-a-number": but(SCALE, "scale = torch.sqrt(self.cfg.d_model)"),
     "undefined-name": but(OUT, "return x * w + b"),
+    "in-place-on-a-leaf": (
+        "x = x - x.mean(-1, keepdim=True)",
+        "x /= (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()",
+        "return x * self.w + self.b",
+    ),
+    "one-number-wanted": but(SCALE, "scale = math.sqrt(variance)"),
+    "unknown-argument": but(MEAN, "mean = x.mean(-1, keep_dim=True)"),
+    "no-such-axis": but(MEAN, "mean = x.mean(3, keepdim=True)"),
+    "argument-order": but(MEAN, "mean = einops.reduce('b p d -> b p 1', x, 'mean')"),
+    "reduce-without-how": but(MEAN, "mean = einops.reduce(x, 'b p d -> b p 1')"),
+    "shapes-do-not-broadcast": but(OUT, "return x @ self.w + self.b"),
+    "numpy-knows-no-gradient": ("x = torch.tensor(x.numpy())", *PLAIN),
     "no-such-attribute": but(OUT, "return x * self.W + self.b"),
     "einsum-pattern": but(MEAN, "mean = einops.reduce(x, 'b p -> b 1', 'mean')"),
 }
+
+
+def answers():
+    """Every answer above, with what the check should say of it."""
+    for lines in RIGHT.values():
+        yield Answer("layer_norm", None, layer_norm(*lines))
+    for slug, many in WRONG.items():
+        for lines in many:
+            yield Answer("layer_norm", (slug,), layer_norm(*lines))
+    for slugs, lines in PAIRS.items():
+        yield Answer("layer_norm", slugs, layer_norm(*lines))
+    for slug, lines in OTHER.items():
+        yield Answer("layer_norm", (slug.strip(),), layer_norm(*lines))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -311,6 +428,37 @@ def test_wrong_is_told(slug):
     report = checks.layer_norm.examine(layer_norm(*OTHER[slug]))
     assert report.status == "failed"
     assert [m.name for m in report.mistakes] == [slug.strip()], report
+
+
+def test_an_eps_that_no_entry_has_is_told():
+    lines = ("return F.layer_norm(x, x.shape[-1:], self.w, self.b, 0.02)",)
+    mistake, *_ = checks.layer_norm.examine(layer_norm(*lines)).mistakes
+    assert mistake.name == "another-eps" and "about 0.02" in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("stage", "lines"),
+    [
+        # sqrt(var) + sqrt(eps), the mean divided twice, and a bracket forgotten
+        ("the-normalized-vector", but(EPS)[:-2] + ("return x / (scale + 3e-3)",)),
+        ("the-centred-vector", but(CENTRE, "x = x - mean / x.shape[-1]")),
+        ("the-normalized-vector", but(DIVIDE, "x = residual - mean / scale")),
+    ],
+)
+def test_the_first_wrong_step_is_told(stage, lines):
+    mistake, *_ = checks.layer_norm.examine(layer_norm(*lines)).mistakes
+    assert mistake.name == f"departs-at-{stage}"
+    assert mistake.line in lines
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [("mean", "the mean"), ("x - mean", "centred"), ("residual", "what it was given")],
+)
+def test_an_earlier_result_returned_is_told(returned, told):
+    lines = (MEAN, *F_LAYER_NORM, f"return {returned}")
+    mistake, *_ = checks.layer_norm.examine(layer_norm(*lines)).mistakes
+    assert mistake.name == "returns-an-earlier-step" and told in mistake.message
 
 
 ANNOTATED = """

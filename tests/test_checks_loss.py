@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from candidates import define
 from helpers import checks, model
 from helpers.checks.catalogue import outputs_equal
+from tests.candidates import Answer, define
 
 
 def loss(body: str):
@@ -47,6 +47,17 @@ RIGHT = {
         f"{LOG}\n"
         "hot = F.one_hot(tokens[:, 1:], logits.shape[-1])\n"
         "return -(log_probs * hot).sum(-1).mean()"
+    ),
+    "the last one ignored": (
+        "targets = tokens.roll(-1, dims=1)\n"
+        "targets[:, -1] = -100\n"
+        "return F.cross_entropy(logits.transpose(1, 2), targets)"
+    ),
+    "indexed": (
+        f"{LOG}\n"
+        "texts, places = torch.arange(len(tokens))[:, None], torch.arange(log_probs."
+        "shape[1])\n"
+        "return -log_probs[texts, places, tokens[:, 1:]].mean()"
     ),
     "logsumexp": (
         "x = logits[:, :-1]\n"
@@ -167,6 +178,18 @@ WRONG = {
     "likeliest-token": [f"{LOG}\nreturn -log_probs.max(-1).values.mean()"],
     "perplexity": [f"{LOG}\nreturn (-{PICKED}.mean()).exp()"],
 }
+
+
+def answers():
+    """Every answer here, with what the check should say of it."""
+    for body in RIGHT.values():
+        yield Answer("cross_entropy", None, loss(body))
+    for table in (WRONG, {name: [body] for name, body in FAULTS.items()}):
+        for name, many in table.items():
+            for body in many:
+                yield Answer("cross_entropy", (name,), loss(body))
+    for names, body in PAIRS.items():
+        yield Answer("cross_entropy", names, loss(body))
 
 
 def test_every_known_mistake_is_tried():

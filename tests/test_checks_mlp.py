@@ -6,7 +6,7 @@ import pytest
 
 from helpers import checks, model
 from helpers.checks.catalogue import outputs_equal
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 GELU_RIGHT = {
     "formula": """
@@ -30,6 +30,14 @@ GELU_RIGHT = {
         def gelu_new(x: torch.Tensor, c=0.044715) -> torch.Tensor:
             print(x.shape)
             return x * (1 + (0.7978845608028654 * (x + c * x.pow(3))).tanh()) / 2
+        """,
+    "row by row": """
+        def gelu_new(x):
+            out = torch.empty_like(x)
+            for i in range(x.shape[0]):
+                cubed = x[i] + 0.044715 * x[i] ** 3
+                out[i] = 0.5 * x[i] * (1 + torch.tanh(math.sqrt(2 / math.pi) * cubed))
+            return out
         """,
     "class instance in a lambda": "gelu_new = lambda x: nn.GELU('tanh')(x)",
 }
@@ -150,6 +158,13 @@ MLP_RIGHT = {
         "    outs.append(h @ self.W_out + self.b_out)",
         "return torch.stack(outs, dim=1)",
     ),
+    "neuron by neuron": (
+        "out = self.b_out",
+        "for i in range(self.cfg.d_mlp):",
+        "    h = gelu_new(x @ self.W_in[:, i] + self.b_in[i])",
+        "    out = out + h[..., None] * self.W_out[i]",
+        "return out",
+    ),
     "addmm": (
         "flat = einops.rearrange(x, 'b p d -> (b p) d')",
         "h = gelu_new(torch.addmm(self.b_in, flat, self.W_in))",
@@ -218,6 +233,20 @@ MLP_OTHER["not-differentiable"] = (
 )
 
 
+def answers():
+    """Every answer above, with what its check should say of it."""
+    for source in GELU_RIGHT.values():
+        yield Answer("gelu", None, define(source)["gelu_new"])
+    for slug, sources in GELU_WRONG.items():
+        for source in sources:
+            yield Answer("gelu", (slug,), define(source)["gelu_new"])
+    for lines in MLP_RIGHT.values():
+        yield Answer("mlp", None, mlp(*lines))
+    for slug, many in (MLP_WRONG | {s: [x] for s, x in MLP_OTHER.items()}).items():
+        for lines in many:
+            yield Answer("mlp", (slug,), mlp(*lines))
+
+
 @pytest.mark.parametrize("name", GELU_RIGHT)
 def test_right_gelu(name):
     report = checks.gelu.examine(define(GELU_RIGHT[name])["gelu_new"])
@@ -239,6 +268,11 @@ def test_gelu_narrowed():
     """A curve that nobody has catalogued is still not told to be another's."""
     report = checks.gelu.examine(define("def gelu_new(x): return F.elu(x)")["gelu_new"])
     assert report.status == "failed" and not any(m.exact for m in report.mistakes)
+    report = checks.gelu.examine(
+        define(FORMULA.replace("0.044715", "0.0447"))["gelu_new"]
+    )
+    assert report.mistakes[0].name == "another-constant"
+    assert "0.0447;" in report.mistakes[0].message
     nan = """
         def gelu_new(x):
             u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)

@@ -178,6 +178,13 @@ def test_a_right_result_that_is_changed(lines):
     assert mistake.line == lines[-1]
 
 
+def test_the_values_are_drawn_where_the_report_is_shown():
+    wrong = examine(answer(*RESULT, "return out + (out > 1)"))
+    assert 'src="data:image/png;base64,iVBOR' in wrong._repr_html_()
+    assert "image" not in examine(answer("return x[0]"))._repr_html_()
+    assert "image" not in examine(answer(*PLAIN))._repr_html_()
+
+
 def test_einsum_errors_in_the_learners_own_letters():
     untied = (MEAN, CENTRE, "pattern = 0", "W = torch.ones(3, 5)")
     for call in (

@@ -9,7 +9,7 @@ import torch
 
 from helpers import checks, training
 from helpers.checks import training as group
-from tests.candidates import define
+from tests.candidates import Answer, define
 
 NAMES = {"batch_loss": training.batch_loss, "clip_gradients": training.clip_gradients}
 
@@ -572,18 +572,33 @@ def examine(name: str, source: str):
     return getattr(checks, name).examine(answer(name, source))
 
 
+def wrong(name: str, old: str, new: str) -> str:
+    """The right answer's source with a piece of it replaced, or another source."""
+    source = SOURCES[name]
+    assert source.count(old) == 1, old
+    return new if old == source else source.replace(old, new)
+
+
+def answers():
+    """Every answer above, with what its check should say of it."""
+    for name, idioms in RIGHT.items():
+        for source in idioms.values():
+            yield Answer(name, None, answer(name, source))
+    for name, rows in WRONG.items():
+        for slug, old, new in rows:
+            yield Answer(name, (slug,), answer(name, wrong(name, old, new)))
+
+
 CASES = [
     pytest.param(name, slug, old, new, id=f"{name}-{i}-{slug}")
-    for name, wrong in WRONG.items()
-    for i, (slug, old, new) in enumerate(wrong)
+    for name, rows in WRONG.items()
+    for i, (slug, old, new) in enumerate(rows)
 ]
 
 
 @pytest.mark.parametrize(("name", "slug", "old", "new"), CASES)
 def test_a_mistake_is_named(name, slug, old, new):
-    source = SOURCES[name]
-    assert source.count(old) == 1, old
-    report = examine(name, new if old == source else source.replace(old, new))
+    report = examine(name, wrong(name, old, new))
     assert report.status == "failed"
     assert [m.name for m in report.mistakes] == [slug], str(report)
 

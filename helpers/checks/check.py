@@ -267,11 +267,10 @@ _RANDOM = Mistake(
 )
 
 
-def _left_blank(error: BaseException | None) -> bool:
-    """A NotImplementedError of the person's, not of a module without `forward`."""
-    return isinstance(error, NotImplementedError) and (
-        '"forward"' not in crash.words(error)
-    )
+def _some(names: list[str]) -> str:
+    """The first few of many, in a sentence."""
+    more = [f"{len(names) - 3} more"] if len(names) > 4 else []
+    return " and ".join([*names[: 3 if more else 4], *more])
 
 
 class _Judgement:
@@ -302,7 +301,7 @@ class _Judgement:
                 'it asks for a GPU by name in `__init__`; leave that to `.to("cuda")`'
             )
         seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
-        if any(_left_blank(s.error) for s in seen):
+        if any(crash.left_blank(s.error) for s in seen):
             return self.check._to_do(self.candidate)
         moved = self._changed_parameters(builds)
         if moved:
@@ -360,7 +359,7 @@ class _Judgement:
 
     def _wrong_build(self, builds: list[Built]) -> Report | None:
         for built, case in zip(builds, self.cases, strict=True):
-            if _left_blank(built.error):
+            if crash.left_blank(built.error):
                 return self.check._to_do(self.candidate)
             if built.error is not None:
                 where = f" while it is made for {case.label}"
@@ -429,7 +428,7 @@ class _Judgement:
         narrowed = self._narrowed(builds[i], seen[i], i, bad)
         return check._failed(*mistakes, *narrowed, picture=picture)
 
-    def _picture(self, seen, bad) -> bytes | None:
+    def _picture(self, seen, bad) -> Callable[[], bytes] | None:
         for i in bad:
             output = seen[i].output
             if isinstance(output, Tensor) and output.is_floating_point():
@@ -465,6 +464,8 @@ class _Judgement:
             ]
         if output.shape != target.shape:
             return [
+                *self._returns_a_step(case, output, target),
+                *narrow.right_numbers(output, target, self.check.axes),
                 Mistake(
                     "wrong-shape",
                     f"Your output has shape {list(output.shape)}{where}; it should be "
@@ -490,13 +491,15 @@ class _Judgement:
         if mine.isnan().any() and not goal.isnan().any():
             facts.append("it contains NaN")
         factor = narrow.ratio(mine, goal)
-        if factor is not None:
+        if factor is not None and abs(factor - 1) > 2e-3:
             facts.append(f"it is {factor:.4g} times the target everywhere")
-        place = narrow.where(mine, goal, self.check.axes)
+        place = narrow.where(mine, goal, self.check.axes, self.check.tolerance)
         if place:
             facts.append(f"it differs at {place}")
         found = self.check.facts(output.detach(), case) if self.check.facts else []
-        found += self._departure(built, case)
+        found += self._returns_a_step(case, output, target) or self._departure(
+            built, case
+        )
         if self.check.causal and self._sees_the_future(built, case):
             found.append(
                 Mistake(
@@ -509,6 +512,8 @@ class _Judgement:
         again = self._adapted(run(built.runner, case), case).output
         if isinstance(again, Tensor) and not same(again, output):
             return [_RANDOM]
+        if found and not facts:
+            return found
         told = "; ".join(facts) or "it differs everywhere"
         return [
             *found,
@@ -540,14 +545,35 @@ class _Judgement:
                     line=departure.line,
                 )
             ]
-        sofar = f"right up to {departure.last}" if departure.last else "not right yet"
+        told = f"Your computation is right up to {departure.last}; it departs at "
+        if not departure.last:
+            told = "None of the usual steps is found in your computation, not even "
         return [
             Mistake(
                 "departs-at-" + departure.first.replace(" ", "-").replace("_", "-"),
-                f"Your computation is {sofar}; it departs at {departure.first}.",
+                f"{told}{departure.first}.",
                 line=departure.line or None,
             )
         ]
+
+    def _returns_a_step(self, case: Case, output, target) -> list[Mistake]:
+        """An answer that hands back its input, or a right result of an earlier step."""
+        steps = {"what it was given": case.inputs[0]}
+        for name, value in (
+            self.check.stages(case) if self.check.stages else {}
+        ).items():
+            steps |= value if isinstance(value, dict) else {name: value}
+        for name, value in steps.items():
+            several = value if isinstance(value, tuple) else (value,)
+            if any(same(output, v) and not same(v, target) for v in several):
+                return [
+                    Mistake(
+                        "returns-an-earlier-step",
+                        f"Your code returns {name}; what should follow is not in it.",
+                        "look at the name in your `return`",
+                    )
+                ]
+        return []
 
     def _wrong_part(self, built: Built, case: Case, backward=False) -> list[Mistake]:
         """The first of the answer's own parts that is wrong on its right input."""
@@ -626,7 +652,8 @@ class _Judgement:
 
     def _gradient_fact(self, mine: Seen, good: Seen) -> Mistake:
         if mine.error is not None:
-            return crash.describe(mine.error, self.candidate, " in the backward pass")
+            where = " when gradients are asked for"
+            return crash.describe(mine.error, self.candidate, where)
         names = {f"input {i}": "the input" for i in range(9)}
         none = [n for n, g in mine.gradients.items() if g is None]
         none = [n for n in none if good.gradients.get(n) is not None]
@@ -638,10 +665,10 @@ class _Judgement:
                 "look for `detach`, `no_grad`, `.data`, `.item()` or numpy",
             )
         if none:
-            told = " and ".join(names.get(n, f"`{n}`") for n in none)
+            told = _some([names.get(n, f"`{n}`") for n in none])
             return Mistake(
                 "without-a-gradient",
-                f"The output is right, but {told} gets no gradient.",
+                f"The output is right, but no gradient reaches {told}.",
                 "look for `detach`, `.data`, or a tensor copied into a new one",
             )
         equal = catalogue.gradients_equal(10 * self.check.tolerance)
@@ -655,7 +682,7 @@ class _Judgement:
         ]
         return Mistake(
             "wrong-gradient",
-            f"The output is right, but the gradient of {' and '.join(sorted(off))} is "
-            "not: part of the computation is hidden from autograd.",
+            f"The output is right, but the gradient of {_some(sorted(off))} is not: "
+            "part of the computation is hidden from autograd.",
             "look for `detach`, `no_grad`, `.data` or numpy in the middle",
         )

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dis
 import inspect
 import linecache
 import re
@@ -36,6 +37,22 @@ def words(error: BaseException) -> str:
         return str(error).strip()
     except Exception:
         return ""
+
+
+def left_blank(error: BaseException | None) -> bool:
+    """A `raise NotImplementedError` of the person's own.
+
+    A module without `forward` raises one as well, and so does torch where it has no
+    such operation for a dtype.
+    """
+    if not isinstance(error, NotImplementedError):
+        return False
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    operation = last.tb_frame.f_code.co_code[last.tb_lasti]
+    raised = operation == dis.opmap["RAISE_VARARGS"]
+    return raised and '"forward"' not in words(error)
 
 
 def own_line(error: BaseException, candidate) -> str | None:
@@ -154,8 +171,26 @@ def _usual_cause(error: BaseException, said: str, found) -> tuple[str, str]:
     """A slug and the usual cause, by what Python, torch or einops said."""
     for name, kind, pattern, cause in _CAUSES:
         if isinstance(error, kind) and re.search(pattern, said, re.S):
+            if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
+                continue
             return name, cause
     return "crash", "read the line from right to left, and print shapes before it"
+
+
+_REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
+
+
+def _reduces(frame, number: int) -> bool:
+    """Whether a line takes a mean or its like, or uses what has one axis less.
+
+    An axis was dropped only if there is something that could have dropped it.
+    """
+    line = line_of(frame, number)
+    if _REDUCTION.search(line) and "keepdim" not in line:
+        return True
+    tensors = [_tensor(frame, name)[1] for name in re.findall(r"[A-Za-z_][\w.]*", line)]
+    shapes = {tuple(x.shape) for x in tensors if x is not None}
+    return any(len(s) > 1 and s[:-1] in shapes for s in shapes)
 
 
 _NO_INIT = (
@@ -259,11 +294,103 @@ _CAUSES = [
         "reduced axis as size 1",
     ),
     (
+        "shapes-do-not-broadcast",
+        RuntimeError,
+        r"The size of tensor a \(\d+\) must match the size of tensor b",
+        "shapes are lined up from the last axis: on each, the sizes must be equal or "
+        "one of them 1; print both before this line",
+    ),
+    (
+        "argument-order",
+        (RuntimeError, TypeError),
+        r"Tensor type unknown to einops <class 'str'>|einsum\(\): the first argument",
+        "einops takes the tensors first and the pattern after them; torch.einsum takes "
+        "the pattern first",
+    ),
+    (
+        "reduce-without-how",
+        TypeError,
+        r"reduce\(\) missing .*'reduction'",
+        'einops.reduce takes three things: the tensor, the pattern, and how: `"mean"`',
+    ),
+    (
+        "einsum-names-too-long",
+        RuntimeError,
+        r"einsum\(\): (invalid subscript|expected subscript|the number of subscripts)",
+        "torch.einsum takes one letter for each axis, without spaces; "
+        "`einops.einsum` takes whole words",
+    ),
+    (
+        "mask-taken-for-numbers",
+        (NotImplementedError, RuntimeError),
+        r"not implemented for 'Bool'|with a bool tensor is not supported",
+        "a mask of True and False is here where numbers should be: fill the scores "
+        "where it is True, `masked_fill`, and go on with what that returns",
+    ),
+    (
+        "softmax-without-an-axis",
+        TypeError,
+        r"softmax\(\) (received an invalid combination|missing)",
+        "say which axis should sum to 1: `dim=-1`",
+    ),
+    (
+        "unknown-argument",
+        TypeError,
+        r"got an unexpected keyword argument",
+        "look at the spelling of the argument: `dim=` and `keepdim=` in torch",
+    ),
+    (
+        "counts-from-0",
+        IndexError,
+        r"list index out of range|index \d+ is out of range",
+        "places are counted from 0: the last of n is n − 1",
+    ),
+    (
+        "no-such-axis",
+        IndexError,
+        r"Dimension out of range",
+        "three axes have the numbers 0, 1 and 2; −1 is the last, whatever their count",
+    ),
+    (
+        "one-number-wanted",
+        (ValueError, TypeError, RuntimeError),
+        r"only (one|single)[- ]element tensors? can be converted|only length-1 arrays|"
+        r"a Tensor with \d+ elements cannot be converted to Scalar|"
+        r"Boolean value of Tensor with more than one value",
+        "Python's `math`, `if` and `float` take one number; a whole tensor needs "
+        "torch's functions, such as `torch.sqrt(x)` and `torch.where`",
+    ),
+    (
+        "numpy-knows-no-gradient",
+        (RuntimeError, TypeError),
+        r"Can't call numpy\(\)|can't convert .* to numpy",
+        "numpy knows no gradients: torch has a function of the same name",
+    ),
+    (
         "einsum-pattern",
         Exception,
         r"(?i)einsum|einops|Shape mismatch|pattern|expression",
         "name every axis of every tensor, in the order that the tensors have; the "
         "pattern comes last in einops.einsum and first in torch.einsum",
+    ),
+    (
+        "not-probabilities",
+        RuntimeError,
+        r"probability tensor contains",
+        "`torch.multinomial` takes probabilities: softmax the logits first",
+    ),
+    (
+        "k-too-large",
+        RuntimeError,
+        r"selected index k out of range",
+        "there may be fewer than k of them: `min(k, logits.shape[-1])`",
+    ),
+    (
+        "cat-shapes",
+        RuntimeError,
+        r"Sizes of tensors must match except|must have same number of dimensions",
+        "`torch.cat` joins along one axis, `dim=`, and on all others the tensors must "
+        "be alike: print both shapes; `keepdim=True` keeps an axis",
     ),
     (
         "matmul-shapes",
@@ -272,17 +399,17 @@ _CAUSES = [
         "in `a @ b` the last axis of a must be the second to last of b",
     ),
     (
+        "in-place-on-a-leaf",
+        RuntimeError,
+        r"in-place operation|modified by an inplace",
+        "what the backward pass still needs was overwritten: make a new tensor, "
+        "`x = x - mean`, instead of writing into an old one, `x -= mean`",
+    ),
+    (
         "wrong-dtype",
         (RuntimeError, IndexError),
         r"dtype|scalar type|tensors used as indices|Long|Float|Double",
         "token ids are integers (`long`), everything else here is float32",
-    ),
-    (
-        "in-place-on-a-leaf",
-        RuntimeError,
-        r"in-place operation|modified by an inplace",
-        "make a new tensor instead of writing into an old one: `x = x - mean`, not "
-        "`x -= mean`",
     ),
     (
         "wrong-device",

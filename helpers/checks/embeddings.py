@@ -588,7 +588,9 @@ def _cases(source, layer: str, prefix: str, batches: dict, named: int) -> list[C
                 inputs=(tokens,),
                 params=source.part(prefix),
                 expected=_through(module, ids),
-                grad=i == 0 and source.cfg.d_vocab < _LARGE,
+                # of every token, too: a row whose gradient is cut off shows there
+                grad=(i == 0 or "every token" in detail)
+                and source.cfg.d_vocab < _LARGE,
                 # Beyond those, wrong code stops in many ways, and for many reasons.
                 explains=i < named,
             )

@@ -204,6 +204,13 @@ greedy = Check(
             _steps(gives=lambda tokens, prompt: tokens[:, prompt.shape[1] :]),
         ),
         wrong(
+            "returns-in-the-loop",
+            "You add one token and return.",
+            "n_new of them are wanted: the `return` belongs after the loop.",
+            "look at how far the `return` is indented",
+            _steps(gives=lambda tokens, prompt: tokens[:, : prompt.shape[1] + 1]),
+        ),
+        wrong(
             "one-too-few",
             "You add one token too few.",
             "n_new of them are wanted.",
@@ -293,9 +300,9 @@ class SampleCheck(Check):
             torch.manual_seed(seed)
             try:
                 drawn = candidate(many)
-            except NotImplementedError:
-                return self._to_do(candidate)
             except Exception as error:
+                if crash.left_blank(error):
+                    return self._to_do(candidate)
                 return self._failed(crash.describe(error, candidate))
             if not torch.equal(many, before):
                 return self._failed(_CHANGES)
@@ -310,6 +317,8 @@ class SampleCheck(Check):
         mistakes = self._by_frequency(seen)
         if mistakes:
             return self._failed(*mistakes, one_of=len(mistakes) > 1)
+        if torch.equal(candidate(many), drawn):
+            return self._failed(_SAME_DRAWS)
         summary = (
             f"{DRAWS} draws for each of four distributions: every token as often as "
             f"its probability says, within {bound(9):.3f}. A right answer would fail "
@@ -382,6 +391,12 @@ class SampleCheck(Check):
             "softmax over the last axis, then `torch.multinomial`",
         )
 
+
+_SAME_DRAWS = Mistake(
+    "same-draws-every-time",
+    "A second call on the same logits draws the same tokens, all of them.",
+    "a fixed seed inside the function does that: leave `manual_seed` to the caller",
+)
 
 _CHANGES = Mistake(
     "changes-its-input",

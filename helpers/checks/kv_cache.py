@@ -30,14 +30,16 @@ INF = float("inf")
 # ------------------------------------------------------------------ the mask
 
 
-def _masked(offset: Callable[[int, int], int], keep_future: bool = False):
+def _masked(
+    offset: Callable[[int, int], int], keep_future: bool = False, fill: float = -INF
+):
     """A mask whose diagonal lies elsewhere, or which hides the past."""
 
     def mask(scores: Tensor) -> Tensor:
         query_pos, key_pos = scores.shape[-2:]
         everywhere = torch.ones(query_pos, key_pos, dtype=torch.bool)
         hidden = everywhere.triu(offset(query_pos, key_pos))
-        return scores.masked_fill(~hidden if keep_future else hidden, -INF)
+        return scores.masked_fill(~hidden if keep_future else hidden, fill)
 
     return mask
 
@@ -109,13 +111,16 @@ cached_mask = Check(
             "the square",
             _square(lambda q, k: k),
         ),
-        wrong(
-            "mask-hides-the-diagonal",
-            "Your mask hides each position from itself.",
-            "A query sees its own key, which is the last of those it may see.",
-            "`diagonal=past + 1`, not `past`",
-            _masked(lambda q, k: k - q),
-        ),
+        *[
+            wrong(
+                "mask-hides-the-diagonal",
+                "Your mask hides each position from itself.",
+                "A query sees its own key, which is the last of those it may see.",
+                "`diagonal=past + 1`, not `past`",
+                _masked(lambda q, k: k - q, fill=fill),
+            )
+            for fill in (-INF, -1e9)  # a row that is all hidden: NaN, or all alike
+        ],
         wrong(
             "sees-one-too-far",
             "Each query sees one key too many: the next position's.",
@@ -793,6 +798,13 @@ greedy_cached = CountingCheck(
             "Return the whole text, prompt first: [batch, position + n_new].",
             "`torch.cat([tokens, new_tokens], dim=1)`",
             _cached_steps(gives=lambda tokens, prompt: tokens[:, prompt.shape[1] :]),
+        ),
+        wrong(
+            "returns-in-the-loop",
+            "You add one token and return.",
+            "n_new of them are wanted: the `return` belongs after the loop.",
+            "look at how far the `return` is indented",
+            _cached_steps(gives=lambda tokens, old: tokens[:, : old.shape[1] + 1]),
         ),
         wrong(
             "one-too-few",

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from helpers.checks.cases import Case, loaded, noise, stirred
 from helpers.checks.catalogue import Known
 from helpers.checks.check import Check
+from helpers.checks.report import Mistake
 from helpers.config import Config
 
 
@@ -34,7 +35,7 @@ def compute(
     if "mean" in detach:
         mean = mean.detach()
     centred = x - mean
-    spread = x if centre == "only the numerator" else centred
+    spread = x if centre in ("only the numerator", "nowhere") else centred
     squares = spread.pow(2) if squared else spread.abs()
     variance = squares.sum(dim=variance_over, keepdim=keepdim)
     if averaged:
@@ -46,7 +47,7 @@ def compute(
     inside = eps if isinstance(eps, float) else inside
     scale = (variance + inside).sqrt() if root else variance + inside
     scale = scale + e if eps in ("outside", "twice") else scale
-    numerator = x if centre == "only the variance" else centred
+    numerator = x if centre in ("only the variance", "nowhere") else centred
     if divided == "by the root":
         y = numerator / scale
     else:
@@ -105,8 +106,16 @@ KNOWN = (
         "which of your variables should stand above the fraction bar?",
     ),
     Known(
+        "mean-never-subtracted",
+        "You divide x by the root of the mean of x²: no mean is taken off anywhere.",
+        "That is RMSNorm. LayerNorm centres the vector first, and both the variance "
+        "and the quotient are made of the centred one.",
+        {"centre": "nowhere"},
+        "`residual - residual.mean(-1, keepdim=True)` in the first line",
+    ),
+    Known(
         "no-eps",
-        "There is no eps in your denominator.",
+        "There is no eps in your denominator, or one far too small to matter.",
         "GPT-2 adds eps to the variance, so that a constant vector does not divide "
         "by 0.",
         {"eps": "none"},
@@ -369,15 +378,39 @@ def stages(case: Case) -> dict[str, Tensor]:
     mean = x.mean(-1, keepdim=True)
     centred = x - mean
     variance = centred.pow(2).mean(-1, keepdim=True)
-    normalized = centred / (variance + case.cfg.layer_norm_eps).sqrt()
+    with_eps = variance + case.cfg.layer_norm_eps
+    normalized = centred / with_eps.sqrt()
     return {
         "the mean": mean,
         "the centred vector": centred,
-        "the variance": variance,
+        "the variance": (variance, variance.sqrt()),
+        "the variance with eps added": with_eps,
+        "the root of it": with_eps.sqrt(),
         "the normalized vector": normalized,
         "the scaled and shifted vector": normalized * case.params["w"]
         + case.params["b"],
     }
+
+
+def facts(output: Tensor, case: Case) -> list[Mistake]:
+    """The eps that an otherwise right output was made with."""
+    (x,), p = case.inputs, case.params
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.pow(2).mean(-1, keepdim=True)
+    found = (centred * p["w"] / (output - p["b"])).pow(2) - variance
+    found = found[centred.abs() > 0.5 * variance.sqrt()]
+    eps = found.median().item() if found.numel() else 0.0
+    near = (found - eps).abs() < 0.02 * abs(eps) + 1e-5 * variance.max()
+    if not near.all() or abs(eps) < 1e-4 * variance.max():
+        return []
+    return [
+        Mistake(
+            "another-eps",
+            f"Your eps is about {eps:.2g}; GPT-2 was trained with "
+            "`cfg.layer_norm_eps`, 1e-05.",
+            "`self.cfg.layer_norm_eps`",
+        )
+    ]
 
 
 def fresh(parameters: dict[str, Tensor]) -> str | None:
@@ -408,5 +441,6 @@ layer_norm = Check(
     lesson="02_layernorm.ipynb#LayerNorm",
     pairs=True,
     stages=stages,
+    facts=facts,
     fresh=fresh,
 )

@@ -9,6 +9,7 @@ from torch.nn import functional
 from helpers.checks.cases import Case, loaded, noise, stirred
 from helpers.checks.catalogue import Known
 from helpers.checks.check import Check
+from helpers.checks.report import Mistake
 from helpers.config import Config
 
 ROOT = math.sqrt(2 / math.pi)
@@ -259,7 +260,7 @@ def gelu_cases() -> list[Case]:
     inputs = [
         # the scale of the output is 3 here, so the tolerance is 6e-6
         (grid, "", torch.linspace(-6, 3, 181).reshape(1, -1)),
-        (grid, "on a single number", torch.tensor(1.5)),
+        (grid, "on a single number", torch.tensor([1.5])),
         (grid, "on numbers up to 20", 20 * torch.linspace(-1, 1, 80).reshape(2, 5, 8)),
         (grid, "on random activations", small.cache["blocks.1.mlp.hook_pre"]),
         (real, "", big.cache["blocks.0.mlp.hook_pre"]),
@@ -291,6 +292,20 @@ def gelu_stages(case: Case) -> dict[str, Tensor]:
     }
 
 
+def gelu_facts(output: Tensor, case: Case) -> list[Mistake]:
+    """The constant that an otherwise right curve was drawn with."""
+    x = case.inputs[0].double()
+    inner = torch.atanh(2 * output.double() / x - 1) / math.sqrt(2 / math.pi)
+    found = ((inner - x) / x**3)[(x.abs() > 0.5) & (x.abs() < 1.5)]
+    if not found.numel() or not found.isfinite().all():
+        return []
+    c = found.median().item()
+    if (found - c).abs().max() > 1e-4:
+        return []
+    told = f"Your curve is GELU's with the constant {c:.4g}; GPT-2's is 0.044715."
+    return [Mistake("another-constant", told, "0.044715 · x³: look at each digit")]
+
+
 gelu = Check(
     name="gelu",
     answer="gelu_new",
@@ -307,6 +322,7 @@ gelu = Check(
     ),
     lesson="05_mlp.ipynb#gelu_new",
     stages=gelu_stages,
+    facts=gelu_facts,
     tolerance=GELU_TOLERANCE,
 )
 

@@ -1,17 +1,23 @@
 """Where an answer differs, when no known mistake explains it: facts, no guesses."""
 
+import functools
 import io
+import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from helpers.checks.observe import TOLERANCE
+from helpers.checks.observe import TOLERANCE, same
+from helpers.checks.report import Mistake
 
 
-def where(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
+def where(
+    mine: Tensor, target: Tensor, axes: tuple[str, ...], tolerance: float = TOLERANCE
+) -> str:
     """Which positions, heads or features differ; empty when all of them do."""
     scale = target[target.isfinite()].abs().max().clamp_min(1e-12)
-    wrong = (mine - target).abs() > TOLERANCE * scale
+    wrong = (mine - target).abs() > tolerance * scale
     wrong |= mine.isnan() != target.isnan()
     told = []
     for axis, name in enumerate(axes):
@@ -30,6 +36,24 @@ def where(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
     return "; ".join(told)
 
 
+def right_numbers(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> list[Mistake]:
+    """A Mistake where only the shape is wrong: axes in another order, or merged."""
+    if mine.numel() != target.numel() or target.numel() < 2:
+        return []
+    if same(mine.flatten(), target.flatten()):
+        told = "Your numbers are right and in the right order; only the axes are not."
+        hint = "look for a squeeze, flatten or reshape too many, or one too few"
+        return [Mistake("right-numbers-wrong-shape", told, hint)]
+    for order in itertools.permutations(range(target.ndim)):
+        turned = target.permute(order)
+        if turned.shape == mine.shape and same(mine, turned):
+            stand = f"[{', '.join(axes[i] for i in order)}]"
+            told = f"Your numbers are right, and your axes stand as {stand}."
+            hint = f"the order should be [{', '.join(axes)}]"
+            return [Mistake("axes-in-another-order", told, hint)]
+    return []
+
+
 def ratio(mine: Tensor, target: Tensor) -> float | None:
     """The constant factor between two tensors, if there is one."""
     used = target.abs() > 1e-3 * target.abs().max()
@@ -43,19 +67,25 @@ def ratio(mine: Tensor, target: Tensor) -> float | None:
     return None
 
 
-def picture(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> bytes | None:
-    """Target, yours and the difference of one slice, as PNG bytes."""
+def picture(
+    mine: Tensor, target: Tensor, axes: tuple[str, ...]
+) -> Callable[[], bytes] | None:
+    """What draws target, yours and the difference of one slice, when it is shown."""
     if mine.shape != target.shape or mine.ndim < 2:
         return None
-    from helpers import plots
-
     mine, target = mine.detach().float(), target.detach().float()
     difference = (mine - target).nan_to_num()
     while mine.ndim > 2:  # the slice in which most is wrong
         worst = difference.abs().flatten(1).sum(1).argmax()
         mine, target, difference = mine[worst], target[worst], difference[worst]
         axes = axes[1:]
-    figure = plots.compare(target, mine, difference, axes)
+    return functools.partial(_png, target, mine, difference, axes)
+
+
+def _png(*slices_and_axes) -> bytes:
+    from helpers import plots
+
+    figure = plots.compare(*slices_and_axes)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     return buffer.getvalue()

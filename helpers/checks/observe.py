@@ -238,6 +238,8 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
             f"wrap it: `self.{leaf} = nn.Parameter(...)`",
         )
     alike = [other for other, s in spare.items() if s == shape]
+    first = [n for n in alike if n.rpartition(".")[2][:1].lower() == leaf[:1].lower()]
+    alike = first if len(first) == 1 else alike  # `weight` for `w`, `bias` for `b`
     if len(alike) == 1:
         other = alike[0]
         del spare[other]

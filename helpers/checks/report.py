@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -36,7 +37,8 @@ class Report:
         one_of: True when the mistakes are alternatives with one and the same output.
         notes: remarks, on a passing answer too.
         printed: the first lines that the person's code printed.
-        picture: PNG bytes (target, yours, difference), or None.
+        picture: draws target, yours and their difference, as PNG bytes; it is called
+            when the report is shown, for drawing takes as long as judging.
     """
 
     check: str
@@ -47,7 +49,7 @@ class Report:
     notes: tuple[str, ...] = ()
     summary: str = ""
     printed: str = ""
-    picture: bytes | None = field(default=None, repr=False)
+    picture: Callable[[], bytes] | None = field(default=None, repr=False)
 
     @property
     def headline(self) -> str:
@@ -85,7 +87,7 @@ class Report:
             rows.append("<div>One of these (they give the same output here):</div>")
         rows += [_mistake_html(mistake) for mistake in self.mistakes]
         if self.picture:
-            data = base64.b64encode(self.picture).decode()
+            data = base64.b64encode(self.picture()).decode()
             rows.append(
                 f'<img alt="Target, yours and their difference, side by side" '
                 f'style="max-width:100%;margin-top:6px" '

@@ -110,7 +110,13 @@ def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
     spare = [child for child in there if child not in wanted]
     found = []
     for child in lost:
-        if getattr(module, child, None) is not None:
+        value = getattr(module, child, None)
+        if isinstance(value, type):
+            full, name = _join(path, child), value.__name__
+            told = f"`{full}` is the class `{name}` itself, not an object of it."
+            found.append(Mistake("class-not-called", told, f"`{name}(cfg)` makes one"))
+            continue
+        if value is not None:
             continue  # a module without parameters, or one that stands twice
         alike = [s for s in spare if set(there[s]) == set(wanted[child])]
         alike = difflib.get_close_matches(child, alike, n=1, cutoff=0.0)

@@ -327,6 +327,7 @@ WRONG = {
             "return self.W_pos[:x.shape].expand(len(x), -1, -1)",
             "return self.W_pos[torch.arange(x)]",
         ],
+        "no-such-axis": ["return self.W_pos[:x.shape[2]]"],
         "unpacks-another-count": [
             "batch, position, d_model = x.shape\nreturn self.W_pos"
         ],

@@ -241,6 +241,8 @@ FAULTS = {
     "not-differentiable": f"{LOG}\nreturn -{PICKED}.mean().detach()",
     "not-a-tensor": f"{LOG}\nreturn -{PICKED}.mean().item()",
     "no-return": f"{LOG}\nx = -{PICKED}.mean()\nreturn None",
+    "cross-entropy-shapes": "F.cross_entropy(logits[:, :-1], tokens[:, 1:])",
+    "gather-shapes": f"{LOG}\nreturn -log_probs.gather(-1, tokens[:, 1:]).mean()",
     "undefined-name": f"{LOG}\nreturn -log_prob.mean()",
     "changes-its-input": f"logits -= logits.amax(-1, keepdim=True)\n{LOG}\n"
     f"return -{PICKED}.mean()",

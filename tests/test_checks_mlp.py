@@ -218,6 +218,7 @@ MLP_WRONG = {
 # mistakes that show in another way than by an equal output
 MLP_OTHER = {
     "matmul-shapes": (PRE.replace("W_in", "W_in.T"), POST, OUT),
+    "shapes-do-not-broadcast": (PRE.replace("b_in", "b_out"), POST, OUT),
     "no-return": (PRE, POST, "post @ self.W_out + self.b_out"),
     "not-differentiable": (PRE, POST, OUT + ".detach()", "return out"),
     "departs-at-post-(after-the-activation)": (PRE, "post = F.elu(pre)", OUT),

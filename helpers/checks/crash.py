@@ -190,7 +190,7 @@ def _reduces(frame, number: int) -> bool:
         return True
     tensors = [_tensor(frame, name)[1] for name in re.findall(r"[A-Za-z_][\w.]*", line)]
     shapes = {tuple(x.shape) for x in tensors if x is not None}
-    return any(len(s) > 1 and s[:-1] in shapes for s in shapes)
+    return any(len(s) > 2 and s[:-1] in shapes for s in shapes)
 
 
 _NO_INIT = (
@@ -220,7 +220,7 @@ _CAUSES = [
         "`forward` takes self and one tensor",
     ),
     (
-        "missing-self",
+        "number-of-arguments",
         TypeError,
         r"takes \d+ positional arguments? but \d+ (was|were) given",
         "count the arguments; a method needs `self` first",
@@ -270,7 +270,8 @@ _CAUSES = [
     (
         "shape-for-a-number",
         TypeError,
-        r"slice indices must be integers|must be Number, not Tensor|arange\(\)",
+        r"slice indices must be integers|only integer tensors of a single element|"
+        r"must be Number, not Tensor|arange\(\)",
         "one number is needed here: `x.shape` is a pair and `x.shape[1]` a number",
     ),
     (
@@ -348,8 +349,9 @@ _CAUSES = [
     (
         "no-such-axis",
         IndexError,
-        r"Dimension out of range",
-        "three axes have the numbers 0, 1 and 2; −1 is the last, whatever their count",
+        r"Dimension out of range|tuple index out of range",
+        "axes are counted from 0, so that two of them are 0 and 1; −1 is the last, "
+        "whatever their count",
     ),
     (
         "one-number-wanted",
@@ -384,6 +386,20 @@ _CAUSES = [
         RuntimeError,
         r"selected index k out of range",
         "there may be fewer than k of them: `min(k, logits.shape[-1])`",
+    ),
+    (
+        "cross-entropy-shapes",
+        (RuntimeError, ValueError),
+        r"Expected target size|Expected input batch_size",
+        "F.cross_entropy wants a row of logits for each target: flatten both, "
+        "`logits.flatten(0, 1)` and `tokens.flatten()`, after the shift",
+    ),
+    (
+        "gather-shapes",
+        RuntimeError,
+        r"Index tensor must have the same number of dimensions",
+        "`gather` takes an index with as many axes as the tensor: "
+        "`tokens[:, 1:, None]`, and drop that axis afterwards",
     ),
     (
         "cat-shapes",

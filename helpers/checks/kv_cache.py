@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from helpers import generation
 from helpers.checks.cases import Case, Source, loaded, noise, stirred
@@ -222,11 +223,21 @@ def _driven(make_cache: Callable):
     return prepare
 
 
+class _NotDrawn(TorchFunctionMode):
+    """Leaves out `normal_`, which on the device meta takes longer than a model runs."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is nn.init.normal_:
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def _through(course: type, make_cache: Callable):
     """The reference computation: the course's class, or another in its place."""
 
     def compute(x, *, p, cfg, pieces, other=None, instead=course):
-        with torch.device("meta"):  # no time for random weights that are replaced
+        # no time for random weights that are replaced
+        with torch.device("meta"), _NotDrawn():
             module = instead(cfg)
         module.load_state_dict(p, assign=True)
         make = functools.partial(make_cache, cfg, x.shape[0])
@@ -657,7 +668,7 @@ class Counting(nn.Module):
     def __init__(self, source: Source):
         super().__init__()
         self.cfg, self.positions = source.cfg, 0
-        with torch.device("meta"):
+        with torch.device("meta"), _NotDrawn():
             self.inner = CachedTransformer(source.cfg)
         self.inner.load_state_dict(source.weights, assign=True)
 

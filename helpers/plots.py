@@ -193,7 +193,7 @@ def pattern(axes, weights, tokens: list[str], query: int | None = None, title=""
     """An attention pattern [query_pos, key_pos] with its tokens; one row framed."""
     image = heat(axes, weights, title=title, bar=False)
     labels = token_labels(tokens)
-    size = 9 if len(labels) <= 14 else 7
+    size = 9 if len(labels) <= 14 else 7 if len(labels) <= 24 else 6
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
     axes.set_yticks(range(len(labels)), labels, fontsize=size)
     axes.set(xlabel="key: looked at", ylabel="query: looks")
@@ -221,9 +221,10 @@ def arcs(axes, weights, tokens: list[str], query: int, title=""):
         axes.add_patch(arc)
         if weight >= 0.08:
             axes.text(key, -0.09, f"{weight:.2f}", ha="center", fontsize=8, color=BLUE)
+    size = 10 if len(tokens) <= 24 else 8
     for place, label in enumerate(token_labels(tokens)):
         bold = {"weight": "bold", "color": RED} if place == query else {}
-        axes.text(place + 0.2, -0.16, label, **TILTED, **bold)
+        axes.text(place + 0.2, -0.16, label, fontsize=size, **TILTED, **bold)
     axes.set(xlim=(-1, len(tokens)), ylim=(-0.9, 0.25 + 0.06 * query), title=title)
     axes.axis("off")
 

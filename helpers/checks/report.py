@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ class Report:
         colour = {"passed": "#009e73", "failed": "#d55e00", "todo": "#0072b2"}
         rows = [f"<strong>{html.escape(self.headline)}</strong>"]
         if self.summary:
-            rows.append(f"<div>{html.escape(self.summary)}</div>")
+            rows.append(f"<div>{_prose_html(self.summary)}</div>")
         if self.one_of:
             rows.append("<div>One of these (they give the same output here):</div>")
         rows += [_mistake_html(mistake) for mistake in self.mistakes]
@@ -93,7 +94,7 @@ class Report:
                 f'style="max-width:100%;margin-top:6px" '
                 f'src="data:image/png;base64,{data}">'
             )
-        rows += [f"<div><em>Note:</em> {html.escape(n)}</div>" for n in self.notes]
+        rows += [f"<div><em>Note:</em> {_prose_html(n)}</div>" for n in self.notes]
         if self.printed:
             rows.append(
                 "<details><summary>What your code printed</summary>"
@@ -106,12 +107,17 @@ class Report:
         )
 
 
+def _prose_html(text: str) -> str:
+    """Escaped, and what stands between backticks set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def _mistake_html(mistake: Mistake) -> str:
-    parts = [html.escape(mistake.message)]
+    parts = [_prose_html(mistake.message)]
     if mistake.line:
         parts.append(f"<div>Your line: <code>{html.escape(mistake.line)}</code></div>")
     if mistake.hint:
-        parts.append(f"<div><em>Try:</em> {html.escape(mistake.hint)}</div>")
+        parts.append(f"<div><em>Try:</em> {_prose_html(mistake.hint)}</div>")
     slug = f'<small style="opacity:.7">[{html.escape(mistake.name)}]</small>'
     return f'<div style="margin-top:4px">• {parts[0]} {slug}{"".join(parts[1:])}</div>'
 

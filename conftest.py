@@ -19,6 +19,7 @@ os.environ.setdefault(
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MPLBACKEND", None)  # a kernel chooses its own: inline
 os.environ.pop("COURSE_REFERENCE", None)
+os.environ["COURSE_STEPS"] = "100"  # notebook 09's short run; the full one is long
 
 import pytest  # noqa: E402
 from jupyter_client.connect import LocalPortCache  # noqa: E402

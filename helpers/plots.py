@@ -273,5 +273,5 @@ def learning_curves(
         ax.axvline(half, color=GREY, linewidth=1, alpha=0.6)
     right.set(xlabel="step", ylabel="induction score", ylim=(0, None))
     right.set_title("where heads look")
-    right.legend(fontsize=7, ncols=2)
+    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

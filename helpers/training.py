@@ -179,6 +179,7 @@ def new_model(
     since GPT2LMHeadModel has no such bias.
     """
     model = cls(cfg)
+    model.cfg = cfg  # a class of one's own may not keep it
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
@@ -191,9 +192,16 @@ def new_model(
     return model
 
 
-def story_batch(tokenizer, name: str, size: int) -> tuple[Tensor, Tensor]:
+def write(name: str, size: int, start: str = "story") -> list[str]:
+    """`size` stories; another `name`, other stories. `start`: "story" or "tale"."""
+    return [stories.sample(random.Random(f"{name}/{i}"), start) for i in range(size)]
+
+
+def story_batch(
+    tokenizer, name: str, size: int, start: str = "story"
+) -> tuple[Tensor, Tensor]:
     """Tokens and targets of `size` stories; another `name`, other stories."""
-    texts = [stories.sample(random.Random(f"{name}/{i}")) for i in range(size)]
+    texts = write(name, size, start)
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return make_batch(rows, tokenizer.eos_token_id)
 
@@ -211,17 +219,16 @@ class HeldOut:
     own: float
 
     @classmethod
-    def of_stories(cls, tokenizer, n: int = 256, size: int = 64) -> "HeldOut":
+    def of_stories(
+        cls, tokenizer, n: int = 256, size: int = 64, start: str = "story"
+    ) -> "HeldOut":
         """`n` stories in batches of `size`, and how likely the grammar finds them."""
         names = [f"held-out/{i}" for i in range(n // size)]
-        batches = [story_batch(tokenizer, name, size) for name in names]
-        texts = [
-            stories.sample(random.Random(f"{name}/{i}"))
-            for name in names
-            for i in range(size)
-        ]
+        batches = [story_batch(tokenizer, name, size, start) for name in names]
+        texts = [text for name in names for text in write(name, size, start)]
         many = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        return cls(batches, -sum(map(stories.log_prob, texts)) / many)
+        own = -sum(stories.log_prob(text, start) for text in texts)
+        return cls(batches, own / many)
 
     @torch.no_grad()
     def loss(self, model: nn.Module) -> float:
@@ -235,14 +242,16 @@ class HeldOut:
         return total / many
 
 
-def baselines(tokenizer, held_out: HeldOut, n: int = 2000) -> dict[str, float]:
+def baselines(
+    tokenizer, held_out: HeldOut, n: int = 2000, start: str = "story"
+) -> dict[str, float]:
     """The held-out loss of three models that only count, in nats per token.
 
     The bigram's counts are mixed with the unigram's, so that a pair that was never
     seen is not impossible.
     """
     d_vocab, end = len(tokenizer), tokenizer.eos_token_id
-    texts = [stories.sample(random.Random(f"counts/{i}")) for i in range(n)]
+    texts = write("counts", n, start)
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     single, pairs, before = Counter(), Counter(), Counter()
     for row in rows:

@@ -28,6 +28,7 @@ NOTEBOOKS = [
     "06_transformer_block",
     "07_full_transformer",
     "08_generation",
+    "09_training",
 ]
 
 

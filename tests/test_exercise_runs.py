@@ -117,6 +117,29 @@ WRONG = {
             "position-not-offset"
         ),
     },
+    ("09_training", "batches-exercise"): {
+        ("longest + 1), -100)", "longest + 1), end)"): "padding-counted",
+    },
+    ("09_training", "loss-exercise"): {
+        (", ignore_index=-100", ', reduction="sum"'): "sum-not-mean",
+    },
+    ("09_training", "adamw-exercise"): {
+        ('name.split(".")[-1].startswith("W_")', "learned[name].dim() > 1"): (
+            "decay-on-attention-biases"
+        ),
+    },
+    ("09_training", "schedule-exercise"): {
+        ("update = step + 1", "update = step"): "starts-at-zero",
+    },
+    ("09_training", "clipping-exercise"): {
+        ("grad.mul_(max_norm / norm)", "grad.clamp_(-max_norm, max_norm)"): (
+            "clips-by-value"
+        ),
+    },
+    ("09_training", "loop-exercise"): {
+        ("    optimizer.zero_grad()\n", ""): "no-zero-grad",
+        ("    model.train()\n", ""): "no-train-mode",
+    },
 }
 
 

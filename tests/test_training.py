@@ -1,13 +1,16 @@
 """helpers/training.py: the same code as notebook 09, and what its tools promise."""
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from helpers import Config, pretrain, stories, training
+from helpers import Config, editions, pretrain, stories, training
 
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "09_training.ipynb"
 CFG = Config(
     d_model=16, n_heads=2, d_head=8, d_mlp=24, n_layers=2, d_vocab=1100, n_ctx=160
 )
@@ -16,6 +19,44 @@ CFG = Config(
 @pytest.fixture(scope="module")
 def tokenizer():
     return pretrain.load_tokenizer(pretrain.SHIPPED)
+
+
+def definitions(source: str) -> dict[str, str]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    found = [node for node in ast.parse(source).body if isinstance(node, kinds)]
+    return {node.name: ast.unparse(node) for node in found}
+
+
+def test_notebook_and_helpers_have_the_same_code():
+    theirs = definitions(Path(training.__file__).read_text(encoding="utf-8"))
+    shared = set()
+    for cell in editions.read(NOTEBOOK).cells:
+        if cell.id.endswith("-exercise") or cell.id in ("run-loop", "fast-given"):
+            for name, code in definitions(cell.source).items():
+                assert code == theirs[name], name
+                shared.add(name)
+    assert len(shared) == 6 + 2 + 4
+
+
+@pytest.mark.parametrize("size", [(2, 7), (1, CFG.n_ctx)])
+def test_fast_classes_have_the_same_logits_and_gradients(size):
+    slow = training.new_model(CFG).double()
+    fast = training.FastTransformer(CFG).double()
+    for p in slow.parameters():  # biases and gains too
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.3)
+    fast.load_state_dict(slow.state_dict())
+    tokens = torch.randint(CFG.d_vocab, size)
+    found = []
+    for model in (slow, fast):
+        logits = model(tokens)
+        logits.log_softmax(-1)[..., 0].sum().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        found.append({"logits": logits, **gradients})
+    assert found[0].keys() == found[1].keys()
+    assert [name for name, grad in found[1].items() if grad is None] == ["unembed.b_U"]
+    for name in found[0].keys() - {"unembed.b_U"}:
+        torch.testing.assert_close(found[0][name], found[1][name], msg=name)
 
 
 def new_run(tokenizer) -> training.Run:

@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     tokenizer = pretrain.load_tokenizer(pretrain.SHIPPED)
     cfg = Config(
-        d_model=128, n_heads=4, d_head=32, d_mlp=512, n_layers=2,
+        d_model=128, n_heads=8, d_head=16, d_mlp=512, n_layers=2,
         d_vocab=len(tokenizer), n_ctx=160,
     )  # fmt: skip
     clear = training.new_model(cfg)

@@ -138,7 +138,6 @@ WRONG = {
     },
     ("09_training", "loop-exercise"): {
         ("    optimizer.zero_grad()\n", ""): "no-zero-grad",
-        ("    model.train()\n", ""): "no-train-mode",
     },
 }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import checks, training
-from helpers.checks import training as group
+from helpers.checks.trials import equal
 from tests.candidates import Answer, define
 
 NAMES = {"batch_loss": training.batch_loss, "clip_gradients": training.clip_gradients}
@@ -636,7 +636,7 @@ def test_two_mistakes_are_never_taken_for_one_another(name):
     trials = check.make_cases()
     made = [(k, [check._course(t, k.switches) for t in trials]) for k in check.known]
     for (a, seen_a), (b, seen_b) in itertools.combinations(made, 2):
-        alike = all(group.equal(x, y, traces=True) for x, y in zip(seen_a, seen_b))
+        alike = all(equal(x, y, traces=True) for x, y in zip(seen_a, seen_b))
         assert not alike or a.name == b.name, (a.name, b.name)
 
 

@@ -9,6 +9,8 @@ from helpers.checks.attention import (
     attention_values,
     causal_mask,
 )
+from helpers.checks.batches import BATCH_LOSS as batch_loss
+from helpers.checks.batches import MAKE_BATCH as make_batch
 from helpers.checks.block import transformer_block
 from helpers.checks.bpe import MERGE_PAIR as merge_pair
 from helpers.checks.bpe import MOST_COMMON_PAIR as most_common_pair
@@ -30,13 +32,11 @@ from helpers.checks.kv_cache import (
 from helpers.checks.layernorm import layer_norm
 from helpers.checks.loss import cross_entropy
 from helpers.checks.mlp import gelu, mlp
+from helpers.checks.optimizer import CLIP_GRADIENTS as clip_gradients
+from helpers.checks.optimizer import PARAMETER_GROUPS as parameter_groups
 from helpers.checks.report import CheckFailed
-from helpers.checks.training import BATCH_LOSS as batch_loss
-from helpers.checks.training import CLIP_GRADIENTS as clip_gradients
-from helpers.checks.training import LEARNING_RATE as learning_rate
-from helpers.checks.training import MAKE_BATCH as make_batch
-from helpers.checks.training import PARAMETER_GROUPS as parameter_groups
-from helpers.checks.training import TRAIN_STEP as train_step
+from helpers.checks.schedule import LEARNING_RATE as learning_rate
+from helpers.checks.train_step import TRAIN_STEP as train_step
 from helpers.checks.warm_ups import ADD_UP_HEADS as add_up_heads
 from helpers.checks.warm_ups import APPLY_MATRIX as apply_matrix
 from helpers.checks.warm_ups import COMPARE_POSITIONS as compare_positions

@@ -49,9 +49,9 @@ class ListCheck(Check):
             given = copy.deepcopy(arguments)
             try:
                 seen.append(candidate(*given))
-            except NotImplementedError:
-                return self._to_do(candidate)
             except Exception as error:
+                if crash.left_blank(error):
+                    return self._to_do(candidate)
                 where = f" on `{self._call(arguments)}`"
                 return self._failed(crash.describe(error, candidate, where))
             if given != arguments:

@@ -10,12 +10,10 @@ import socket
 from pathlib import Path
 
 MAX_WORKERS = 4  # each runs a kernel with PyTorch in it: about 1 GB of memory
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
-# Set before anything imports torch; every kernel inherits it.
-os.environ.setdefault(
-    "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // max(1, WORKERS)))
-)
+# Set before anything imports torch; workers and their kernels inherit it. With more
+# threads than cores, they wait for one another, and all takes several times longer.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MPLBACKEND", None)  # a kernel chooses its own: inline
 os.environ.pop("COURSE_REFERENCE", None)

@@ -281,9 +281,14 @@ def load_reference(name: str = "stories") -> Reference:
         ModelNotLoaded: with one sentence that says what to do.
     """
     global _current
-    name = os.environ.get("COURSE_REFERENCE") or name
+    chosen = os.environ.get("COURSE_REFERENCE")
+    name = chosen or name
     if name not in _loaded:
-        source = _source(name)
+        try:
+            source = _source(name)
+        except ModelNotLoaded as problem:
+            where = " (The environment variable COURSE_REFERENCE asks for it.)"
+            raise ModelNotLoaded(f"{problem}{where if chosen else ''}") from None
         _loaded[name] = Reference(_load_model(name, source), name=name)
         if name != "stories":  # ours is tested; another's must speak up at once
             _loaded[name].tokenizer  # noqa: B018

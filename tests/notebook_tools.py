@@ -158,28 +158,31 @@ def in_one_kernel(
     missing = {cell_id for cell_id, _, _ in wrong} - set(ids)
     assert not missing, f"there is no cell {missing}"
     hand = nbformat.v4.new_code_cell
+    cells = list(notebook.cells)  # nbclient puts what it runs into the notebook
     with client.setup_kernel(env={**os.environ, **env}):
-        for index, cell in enumerate(notebook.cells):
+        for index, cell in enumerate(cells):
             for number, (cell_id, old, new) in enumerate(wrong):
                 if cell_id == cell.id:
-                    said_at[number] = _said_when_stopped(client, index, old, new)
+                    said_at[number] = _said_when_stopped(client, cells, index, old, new)
             client.execute_cell(cell, index)
             if cell.id == "setup":
                 client.execute_cell(hand(KEEP_PANELS), index)
         moved = hand(MOVE_PANELS)
         client.execute_cell(moved, index)
+        notebook.cells[:] = cells
     heard = [said_at[number] for number in range(len(wrong))]
     return heard, said(moved).strip()
 
 
-def _said_when_stopped(client: NotebookClient, at: int, old: str, new: str) -> str:
+def _said_when_stopped(
+    client: NotebookClient, cells: list[NotebookNode], at: int, old: str, new: str
+) -> str:
     """Put `new` for `old` into the exercise, and run on to its check."""
-    notebook = client.nb
-    ids = [cell.id for cell in notebook.cells]
+    ids = [cell.id for cell in cells]
     check = next(i for i in range(at, len(ids)) if ids[i].endswith("-check"))
-    assert notebook.cells[at].source.count(old) == 1, f"{ids[at]}: not once: {old!r}"
+    assert cells[at].source.count(old) == 1, f"{ids[at]}: not once: {old!r}"
     for index in range(at, check + 1):
-        step = copy.deepcopy(notebook.cells[index])
+        step = copy.deepcopy(cells[index])
         if index == at:
             step.source = step.source.replace(old, new)
         try:

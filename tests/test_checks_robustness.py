@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from helpers import checks, load_reference
+from helpers import checks, load_reference, my_code
 from helpers.checks import check as check_module
 from tests.candidates import define
 from tests.test_checks_layer_norm import CENTRE, LAYER_NORM, MEAN, OUT, PLAIN
@@ -155,7 +155,7 @@ def test_no_class_at_all(candidate):
     [
         ("forward(self, residual)", "forward(residual)", "forward-argument"),
         ("forward(self, residual)", "forward(self, residual, y)", "forward-argument"),
-        ("def forward", "def foward", "crash"),
+        ("def forward", "def foward", "no-forward"),
         ("def __init__", "def init", "no-init"),
     ],
 )
@@ -198,3 +198,25 @@ def test_einsum_errors_in_the_learners_own_letters():
         assert report.mistakes[0].line == f"x = {call}"
     report = examine(answer("W = self.w", "x = einsum(x, W, 'b d, d -> b d')"))
     assert "names 2 axes of `x`, which has 3" in str(report)
+
+
+def test_the_courses_own_is_never_said_to_pass(capsys, my_gpt2):
+    """What a check hands back for a blank one comes again when it is run twice."""
+    before = my_code.edition()
+    my_code.edition("exercises")
+    try:
+        course = checks.layer_norm(answer("raise NotImplementedError('yours')"))
+        assert checks.layer_norm(course) is course is checks.layer_norm.course
+    finally:
+        my_code.edition(before)
+    said = capsys.readouterr().out
+    assert said.count("to do") == 2 and "still the course's own" in said
+    assert not my_gpt2.exists()
+
+
+def test_a_raise_left_beside_finished_code_is_pointed_at():
+    line = "raise NotImplementedError('yours')"
+    for lines in ([line, *PLAIN], [*PLAIN[:-1], line]):
+        report = examine(answer(*lines))
+        assert report.status == "todo"
+        assert "still has its `raise NotImplementedError`" in report.summary

@@ -138,6 +138,7 @@ WRONG = {
     },
     ("09_training", "loop-exercise"): {
         ("    optimizer.zero_grad()\n", ""): "no-zero-grad",
+        ("    model.train()\n", ""): "no-train-mode",
     },
 }
 

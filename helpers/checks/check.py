@@ -111,7 +111,7 @@ class Check:
         Raises:
             CheckFailed: when the answer is wrong; its `.report` says how.
         """
-        report = self.examine(candidate)
+        report = self._still_the_course(candidate) or self.examine(candidate)
         if report.status == "passed" and self.keep:
             kept = my_code.save(self.answer, candidate)
             if kept:
@@ -149,6 +149,20 @@ class Check:
 
     # How it is judged
 
+    def _still_the_course(self, candidate) -> Report | None:
+        """What to say of the course's own, which a check hands back for a blank one.
+
+        The name stands for it from then on; so it comes here again when the check is
+        run twice, and when the person's cell has ended in an error since.
+        """
+        if candidate is not self.course:
+            return None
+        told = (
+            f"This is still the course's own {self.answer}. Run the cell with yours; "
+        )
+        told += "if that cell ends in an error, mend it first."
+        return Report(self.name, self.answer, "todo", summary=told)
+
     def _failed(self, *mistakes: Mistake, **more) -> Report:
         return Report(self.name, self.answer, "failed", mistakes, **more)
 
@@ -164,9 +178,14 @@ class Check:
         return judged.report()
 
     def _to_do(self, candidate) -> Report:
-        blank = [f.__name__ for f in self._required(candidate) if is_blank(f)]
-        part = isinstance(candidate, type) and blank
-        which = f"`{blank[0]}` is still blank. " if part else ""
+        which = ""
+        for function in self._required(candidate):
+            name = function.__name__
+            if "NotImplementedError" in function.__code__.co_names:
+                which = f"`{name}` still has its `raise NotImplementedError`: put your "
+                which += "lines in the place of that one. "
+            elif is_blank(function) and not which:
+                which = f"`{name}` is still blank. "
         return Report(
             self.name,
             self.answer,

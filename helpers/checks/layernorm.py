@@ -71,7 +71,7 @@ KNOWN = (
         "LayerNorm divides by n: it describes these d_model numbers and estimates "
         "nothing beyond them.",
         {"correction": 1},
-        "torch.var and torch.std divide by n − 1 unless you pass `unbiased=False`",
+        "`torch.var` and `torch.std` divide by n − 1; with `correction=0`, by n",
     ),
     Known(
         "variance-not-averaged",

@@ -434,15 +434,15 @@ _CAUSES = [
         "do not name a device in `forward`; make new tensors with `device=x.device`",
     ),
     (
-        "no-forward",
-        NotImplementedError,
-        r'missing the required "forward"',
-        "give the class a method `forward`: spelt so, and indented as `__init__` is",
-    ),
-    (
         "list-of-modules",
         (TypeError, NotImplementedError),
         r"'(list|tuple|ModuleList)' object is not callable|ModuleList",
         "loop over the list and call each module in turn",
+    ),
+    (
+        "no-forward",
+        NotImplementedError,
+        r'missing the required "forward"',
+        "give the class a method `forward`: spelt so, and indented as `__init__` is",
     ),
 ]

@@ -12,7 +12,6 @@ from itertools import pairwise
 from helpers.checks import crash
 from helpers.checks.catalogue import Known
 from helpers.checks.check import Check
-from helpers.checks.guard import is_blank
 from helpers.checks.report import Mistake, Report
 
 
@@ -38,11 +37,9 @@ class ListCheck(Check):
     """A check of a function on lists; `make_cases` gives tuples of arguments."""
 
     def _examine(self, candidate) -> Report:
-        wrong_kind = self._wrong_kind(candidate)
-        if wrong_kind:
-            return self._failed(wrong_kind)
-        if any(is_blank(f) for f in self._required(candidate)):
-            return self._to_do(candidate)
+        early = self._not_judged(candidate)
+        if early:
+            return early
         cases = self.make_cases()
         seen = []
         for arguments in cases:

@@ -169,13 +169,20 @@ class Check:
     def _examine(self, candidate) -> Report:
         if self.prepare is not None:
             candidate = self.prepare(candidate)
+        early = self._not_judged(candidate)
+        if early:
+            return early
+        judged = _Judgement(self, candidate, self.make_cases())
+        return judged.report()
+
+    def _not_judged(self, candidate) -> Report | None:
+        """The report on what is no answer: of another kind, or still blank."""
         wrong_kind = self._wrong_kind(candidate)
         if wrong_kind:
             return self._failed(wrong_kind)
         if any(is_blank(f) for f in self._required(candidate)):
             return self._to_do(candidate)
-        judged = _Judgement(self, candidate, self.make_cases())
-        return judged.report()
+        return None
 
     def _to_do(self, candidate) -> Report:
         which = ""

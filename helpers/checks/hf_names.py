@@ -12,7 +12,6 @@ from helpers.checks import crash
 from helpers.checks.cases import Case, Source, loaded, stirred
 from helpers.checks.catalogue import Known
 from helpers.checks.check import Check
-from helpers.checks.guard import is_blank
 from helpers.checks.observe import same
 from helpers.checks.report import Mistake, Report
 from helpers.config import Config
@@ -574,11 +573,9 @@ class NamesCheck(Check):
     """Judges a dictionary of weights, entry by entry: nothing is computed with them."""
 
     def _examine(self, candidate) -> Report:
-        wrong_kind = self._wrong_kind(candidate)
-        if wrong_kind:
-            return self._failed(wrong_kind)
-        if any(is_blank(f) for f in self._required(candidate)):
-            return self._to_do(candidate)
+        early = self._not_judged(candidate)
+        if early:
+            return early
         for source in (stirred(), loaded()):
             hf, cfg = _tied(source), source.cfg
             given, versions = dict(hf), {n: p._version for n, p in hf.items()}

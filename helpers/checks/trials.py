@@ -10,7 +10,6 @@ from torch import Tensor
 
 from helpers.checks import catalogue, crash
 from helpers.checks.check import Check
-from helpers.checks.guard import is_blank
 from helpers.checks.observe import Seen, same
 from helpers.checks.report import Mistake, Report
 
@@ -36,11 +35,9 @@ class TrialCheck(Check):
     finish: Callable[[Callable], str | Mistake | None] | None = field(default=None)
 
     def _examine(self, candidate) -> Report:
-        wrong_kind = self._wrong_kind(candidate)
-        if wrong_kind:
-            return self._failed(wrong_kind)
-        if any(is_blank(f) for f in self._required(candidate)):
-            return self._to_do(candidate)
+        early = self._not_judged(candidate)
+        if early:
+            return early
         trials = self.make_cases()
         seen = [attempt(trial, candidate) for trial in trials]
         if any(crash.left_blank(one.error) for one in seen):

@@ -3,6 +3,7 @@
 It stands in the root so that `pytest --nbmake notebooks/…` is under its rules too.
 """
 
+import functools
 import itertools
 import os
 import random
@@ -17,11 +18,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MPLBACKEND", None)  # a kernel chooses its own: inline
 os.environ.pop("COURSE_REFERENCE", None)
-os.environ["COURSE_STEPS"] = "100"  # notebook 09's short run; the full one is long
+os.environ["COURSE_STEPS"] = "60"  # notebook 09's short run; the full one is long
 
 import pytest  # noqa: E402
 from jupyter_client.connect import LocalPortCache  # noqa: E402
-from nbmake import pytest_items  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbmake import nb_run, pytest_items  # noqa: E402
 
 from helpers.editions import hidden_errors  # noqa: E402
 from notebook_tools import silent_checks  # noqa: E402
@@ -91,6 +93,9 @@ def pytest_runtest_call(item: pytest.Item):
                 return runs[-1]
 
         patch.setattr(pytest_items, "NotebookRun", Run)
+        # A kernel with PyTorch in it takes two seconds to tidy up what is thrown away.
+        client = functools.partial(NotebookClient, shutdown_kernel="immediate")
+        patch.setattr(nb_run, "NotebookClient", client)
         yield
         notebook = runs[-1].nb
         found = hidden_errors(notebook)

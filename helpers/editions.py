@@ -192,6 +192,7 @@ def execute(
         timeout=timeout,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
+        shutdown_kernel="immediate",  # nothing in it is worth a tidy end
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
     )
     client.execute(env={**os.environ, **(env or {})})

@@ -211,7 +211,9 @@ def course_state_dict(model) -> dict[str, torch.Tensor]:
         ours |= {f"blocks.{i}.{name}": p for name, p in block.items()}
     ours |= {"ln_final.w": hf["ln_f.weight"], "ln_final.b": hf["ln_f.bias"]}
     ours |= {"unembed.W_U": head.T, "unembed.b_U": bias}
-    return {name: p.clone().contiguous() for name, p in ours.items()}
+    # One copy each, in order of its own axes: a transposed view's clone would not be.
+    plain = torch.contiguous_format
+    return {name: p.clone(memory_format=plain) for name, p in ours.items()}
 
 
 def _recorder(seen: dict, name: str):

@@ -151,7 +151,10 @@ def in_one_kernel(
         with their number in the last.
     """
     client = NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=600,
+        resources={"metadata": {"path": str(folder)}},
+        shutdown_kernel="immediate",
     )
     said_at = {}
     ids = [cell.id for cell in notebook.cells]

@@ -237,7 +237,10 @@ def _in_an_empty_folder(tmp_path: Path, *sources: str, repository: str) -> str:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook = nbformat.v4.new_notebook(cells=cells)
     client = NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=300,
+        resources={"metadata": {"path": str(folder)}},
+        shutdown_kernel="immediate",
     )
     env = {**os.environ, "COURSE_REPOSITORY": repository}
     env.pop("PYTHONPATH", None)

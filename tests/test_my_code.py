@@ -293,6 +293,22 @@ def test_a_file_that_is_not_python_is_moved_aside(cells, file, capsys):
     run_alone(file)
 
 
+def test_what_can_be_read_of_a_broken_file_is_kept(cells, file, capsys):
+    cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
+    good = file.read_text(encoding="utf-8")
+    bracket = "mine = 3\n\n\nclass Embed(nn.Module:\n    x = 1\n\n\nif __name__"
+    broken = good.replace("if __name__", bracket)
+    file.write_text(broken, encoding="utf-8")
+    cells(NORM.format("2"), "my_code.save('LayerNorm', LayerNorm)")
+    said = capsys.readouterr().out
+    assert "is not valid Python (line " in said and "never closed" in said
+    aside = file.with_name("my_gpt2.broken-1.py")
+    assert aside.read_text(encoding="utf-8") == broken
+    text = file.read_text(encoding="utf-8")
+    assert "mine = 3" in text and "return 2" in text and "Embed(nn" not in text
+    run_alone(file)
+
+
 def test_edits_by_hand_stay(cells, file):
     cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
     text = file.read_text(encoding="utf-8")

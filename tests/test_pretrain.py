@@ -1,9 +1,12 @@
 """Training the shipped model: resume, kills, several processes; and what it reached."""
 
+import io
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -164,45 +167,45 @@ def test_truncated_checkpoint_is_passed_over(curve, tmp_path, capsys):
     assert f"{new.name} cannot be read" in said and "the one before" in said
 
 
-# A training process that stops for ever within its second checkpoint, a part of which
-# is in the file by then. Its arguments: that part of 1, then those of pretrain.
-STOPS = """
-import io, sys, time, torch
-from helpers import pretrain
-save, part, seen = torch.save, float(sys.argv[1]), []
-def begin(state, file):
-    seen.append(state)
-    if len(seen) < 2:
-        return save(state, file)
-    whole = io.BytesIO()
-    save(state, whole)
-    file.write(whole.getvalue()[: int(part * whole.tell())])
-    file.flush()
-    print("in the middle", flush=True)
-    time.sleep(1000)
-torch.save = begin
-pretrain.main(sys.argv[2:])
-"""
+def stop_in_the_middle(part, arguments, pipe):
+    """Train; stop for ever within the second checkpoint, `part` of it in the file."""
+    save, seen = torch.save, []
+
+    def begin(state, file):
+        seen.append(state)
+        if len(seen) < 2:
+            return save(state, file)
+        whole = io.BytesIO()
+        save(state, whole)
+        file.write(whole.getvalue()[: int(part * whole.tell())])
+        file.flush()
+        pipe.send("in the middle")
+        time.sleep(1000)
+
+    torch.save = begin
+    pretrain.main(arguments)
 
 
-@pytest.mark.slow
 def test_ten_kills_in_the_middle_of_a_checkpoint(tmp_path, capsys):
     """The operating system ends the process; nothing of ours can tidy up."""
     longer = ["--steps", "12", "--save-every", "1"]
     curve = train(tmp_path / "whole", *longer)
     out, checkpoints = tmp_path / "killed", tmp_path / "killed" / "checkpoints"
+    # Processes of their own, each a copy of one that has PyTorch imported already.
+    method = {"forkserver", "spawn"} & set(multiprocessing.get_all_start_methods())
+    context = multiprocessing.get_context(min(method))
+    context.set_forkserver_preload(["torch", "transformers.models.gpt2.modeling_gpt2"])
+    arguments = [*TINY, *longer, "--out", str(out), "--resume"]
     for kills in range(1, 11):
-        command = [sys.executable, "-c", STOPS, str((kills - 1) / 10), *TINY, *longer]
-        with subprocess.Popen(
-            [*command, "--out", str(out), "--resume"],
-            cwd=ROOT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            said = process.stdout.readline()
-            process.kill()
-        assert said == "in the middle\n"
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(
+            target=stop_in_the_middle, args=((kills - 1) / 10, arguments, there)
+        )
+        process.start()
+        there.close()  # so that a process that ends by itself ends the waiting too
+        assert here.recv() == "in the middle"
+        process.kill()
+        process.join()
         assert (checkpoints / "unfinished.tmp").exists()
         assert pretrain.load_checkpoint(checkpoints)["step"] == kills
     assert train(out, "--resume", *longer) == curve

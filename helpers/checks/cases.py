@@ -27,6 +27,7 @@ class Case:
             for reasons of its own, such as an index beyond the table.
         extra: keyword arguments that both sides get.
         detail: what is special about the inputs: "on a batch of one".
+        known: what the reference computation gave on it, right and with mistakes.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Case:
     explains: bool = True
     extra: dict = field(default_factory=dict)
     detail: str = ""
+    known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def label(self) -> str:

@@ -32,6 +32,7 @@ from helpers.checks.observe import (
 )
 from helpers.checks.report import CheckFailed, Mistake, Report, Text, show
 from helpers.checks.trace import Recorder, first_departure
+from helpers.reference import current_reference
 
 
 def as_it_is(output):
@@ -98,6 +99,7 @@ class Check:
     against: str = "Hugging Face's GPT-2"
     keep: bool = True
     _hints_shown: int = field(default=0, init=False, repr=False)
+    _kept: tuple | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         if self.course is None:
@@ -172,8 +174,7 @@ class Check:
         early = self._not_judged(candidate)
         if early:
             return early
-        judged = _Judgement(self, candidate, self.make_cases())
-        return judged.report()
+        return _Judgement(self, candidate, self._cases()).report()
 
     def _not_judged(self, candidate) -> Report | None:
         """The report on what is no answer: of another kind, or still blank."""
@@ -224,8 +225,35 @@ class Check:
             )
         return None
 
+    def _cases(self) -> list[Case]:
+        """Made anew, so that no answer meets what another has left in them.
+
+        They are the same every time, and what the reference computation made of them
+        is kept: the next wrong answer need not wait for it.
+        """
+        cases, reference = self.make_cases(), current_reference()
+        if self._kept is None or self._kept[0] is not reference:
+            self._kept = reference, [case.known for case in cases]
+        for case, known in zip(cases, self._kept[1], strict=True):
+            case.known = known
+        return cases
+
     def reference_run(self, case: Case, switches: dict) -> Seen:
         """The reference computation on a case, with some switches set."""
+        return self._once(self._run, case, switches)
+
+    def reference_backward(self, case: Case, switches: dict) -> Seen:
+        """The same, with gradients."""
+        return self._once(self._run_backward, case, switches)
+
+    def _once(self, compute: Callable, case: Case, switches: dict) -> Seen:
+        """It comes out the same every time, so it is computed once."""
+        key = (self.name, compute.__name__, frozenset(switches.items()))
+        if key not in case.known:
+            case.known[key] = compute(case, switches)
+        return case.known[key]
+
+    def _run(self, case: Case, switches: dict) -> Seen:
         with torch.no_grad():
             return run(
                 lambda *xs, **extra: self.compute(
@@ -238,8 +266,7 @@ class Check:
                 case,
             )
 
-    def reference_backward(self, case: Case, switches: dict) -> Seen:
-        """The same, with gradients."""
+    def _run_backward(self, case: Case, switches: dict) -> Seen:
         params = {
             name: nn.Parameter(p.clone(), requires_grad=p.is_floating_point())
             for name, p in case.params.items()
@@ -313,7 +340,8 @@ class _Judgement:
         return self.right[i].output if expected is None else expected
 
     def report(self) -> Report:
-        builds = [build(self.candidate, case) for case in self.cases]
+        looks = self.check.fresh is not None  # at the weights that it begins with
+        builds = [build(self.candidate, case, looks) for case in self.cases]
         wrong = self._wrong_build(builds)
         if wrong:
             return wrong

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -61,11 +61,15 @@ def seeded(shape: torch.Size) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
+def _cloned(extra: dict) -> dict:
+    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in extra.items()}
+
+
 def run(runner: Runner, case: Case) -> Seen:
     """Call with clones of the case's inputs; an exception is a result as well."""
     inputs = tuple(x.clone() for x in case.inputs)
     try:
-        output = runner(*inputs, **case.extra)
+        output = runner(*inputs, **_cloned(case.extra))
     except Exception as error:  # Hang is not an Exception: it ends the check
         return Seen(error=error)
     changed = tuple(
@@ -93,7 +97,8 @@ def run_backward(
     try:
         # The extra 1.0 lets code that works in place do so: no leaf is touched.
         output = runner(
-            *(x * 1.0 if x.requires_grad else x for x in inputs), **case.extra
+            *(x * 1.0 if x.requires_grad else x for x in inputs),
+            **_cloned(case.extra),
         )
         seen = view(output)
         if not seen.requires_grad:
@@ -119,13 +124,17 @@ class Built:
     fresh: dict[str, Tensor] = field(default_factory=dict)  # before loading
 
 
-def build(candidate, case: Case) -> Built:
-    """A class gets `cfg` and the case's weights; a function is a runner already."""
+def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
+    """A class gets `cfg` and the case's weights; a function is a runner already.
+
+    Args:
+        keep_fresh: also keep a copy of the weights with which it began.
+    """
     if not isinstance(candidate, type):
         return Built(runner=_with_cfg(candidate, candidate, case))
     try:
         with settings_kept(), OnCPU() as device, global_cfg(candidate, case.cfg):
-            module = candidate(case.cfg)
+            module = candidate(replace(case.cfg))  # a copy: it may be written to
     except Exception as error:
         return Built(error=error)
     if not isinstance(module, nn.Module):
@@ -139,7 +148,9 @@ def build(candidate, case: Case) -> Built:
                 ),
             )
         )
-    fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
+    fresh = {}
+    if keep_fresh:
+        fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
     wrong = (*_buffers_wrong(module, case), *structure.wrong(module, case.params))
     wrong = wrong or _parameters_wrong(module, case)
     if wrong:

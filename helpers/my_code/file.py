@@ -5,6 +5,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 import sys
 import types
 from pathlib import Path
@@ -196,24 +197,42 @@ def _import_lines(imports) -> str:
 
 
 def read(target: Path) -> str:
-    """The file's text; a file that is not Python is moved aside first."""
+    """The file's text; of one that is not Python, what can be read.
+
+    That one is moved aside whole, and a new file holds the pieces that parse.
+    """
     if not target.exists():
         return ""
+    text, where = "", ""
     try:
         text = target.read_text(encoding="utf-8")
         ast.parse(text)
         return text
     except (SyntaxError, ValueError) as error:
+        if isinstance(error, SyntaxError):
+            error, where = error.msg, f"line {error.lineno}: "
         for n in itertools.count(1):
             aside = target.with_name(f"{target.stem}.broken-{n}.py")
             if not aside.exists():
                 break
         os.replace(target, aside)
+        kept = _what_parses(text)
+        target.write_text(kept, encoding="utf-8")
         print(
-            f"{target.name} is not valid Python ({error}); "
-            f"it is now {aside.name}, and a new one is begun."
+            f"{target.name} is not valid Python ({where}{error}). It is now "
+            f"{aside.name}; what can be read of it is in a new {target.name}."
         )
-        return ""
+        return kept
+
+
+def _what_parses(text: str) -> str:
+    """The top-level pieces, apart by blank lines, that are Python by themselves."""
+    kept = []
+    for piece in re.split(r"\n{2,}(?=\S)", text):
+        with contextlib.suppress(SyntaxError, ValueError):
+            ast.parse(piece)
+            kept.append(piece.strip("\n"))
+    return "\n\n\n".join(kept) + "\n" if kept else ""
 
 
 def execute(text: str, target: Path, name: str) -> types.ModuleType:

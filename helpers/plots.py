@@ -258,20 +258,40 @@ def learning_curves(
     left.minorticks_off()
     left.legend(fontsize=8)
     for layer in range(len(looks[0]["induction"]) if looks else 0):
-        for head in range(len(looks[0]["induction"][layer])):
-            scores = [float(look["induction"][layer][head]) for look in looks]
-            right.plot(
-                steps,
-                scores,
-                color=COLOURS[head % len(COLOURS)],
-                linestyle=LINES[layer % len(LINES)],
-                label=f"layer {layer}, head {head}",
-            )
+        scores = np.array([np.asarray(look["induction"][layer]) for look in looks])
+        style = {"color": COLOURS[layer], "linestyle": LINES[layer]}
+        lines = right.plot(steps, scores, **style)
+        lines[0].set_label(f"layer {layer}")
     best = [float(max(score.max() for score in look["induction"])) for look in looks]
     half = next((s for s, b in zip(steps, best) if b >= max(best) / 2), None)
     for ax in axes[0] if half else ():
         ax.axvline(half, color=GREY, linewidth=1, alpha=0.6)
     right.set(xlabel="step", ylabel="induction score", ylim=(0, None))
     right.set_title("where heads look")
-    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if looks:
+        right.legend(fontsize=8, loc="upper left")
+        _name_best_heads(right, steps[-1], np.asarray(looks[-1]["induction"]))
     return figure
+
+
+def _name_best_heads(axes, step: int, scores: np.ndarray, most: int = 6) -> None:
+    """At the curves' right ends: which heads they are, one name above another."""
+    top = axes.get_ylim()[1]
+    best = np.argsort(scores, axis=None)[::-1][:most]
+    lowest_free = -1.0
+    for flat in best[::-1]:
+        layer, head = np.unravel_index(flat, scores.shape)
+        if scores[layer, head] < scores.max() / 3:
+            continue  # among the crowd at the bottom
+        lowest_free = at = max(scores[layer, head], lowest_free)
+        lowest_free += 0.06 * top
+        axes.annotate(
+            f"layer {layer}, head {head}",
+            (step, at),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=COLOURS[layer],
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+        )

@@ -31,8 +31,12 @@ def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widg
         raises; an error in a later one is told in the panel, in the figure's place.
     """
     first = _parts(draw(**{name: c.value for name, c in controls.items()}))
+    # At its own size, on the left: stretched to the page's width, a picture is blurred.
+    own_size = {"max_width": "100%", "align_self": "flex-start"}
     views = [
-        ipywidgets.Image(format="png") if _is_png(p) else ipywidgets.HTML()
+        ipywidgets.Image(format="png", layout=own_size)
+        if _is_png(p)
+        else ipywidgets.HTML()
         for p in first
     ]
     problem = ipywidgets.HTML()

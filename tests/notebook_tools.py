@@ -1,7 +1,9 @@
 """What the tests of notebooks share: the list of notebooks, filling in, running."""
 
+import contextlib
 import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -91,11 +93,11 @@ def no_network(log: Path) -> dict[str, str]:
 # Run in a kernel after its setup cell: whatever `widgets.panel` makes is kept.
 KEEP_PANELS = """
 from helpers import widgets as _widgets
-_panels, _panel = [], _widgets.panel
+_panels, _panel = [], getattr(_widgets.panel, "real", _widgets.panel)
 def _kept(draw, **controls):
     _panels.append((_panel(draw, **controls), controls))
     return _panels[-1][0]
-_widgets.panel = _kept
+_kept.real, _widgets.panel = _panel, _kept
 """
 
 # Run at the end: moves every control to an end, and prints what stays the same.
@@ -130,18 +132,32 @@ print(f"moved {len(_panels)} widgets")
 """
 
 
-def in_one_kernel(
-    notebook: NotebookNode,
-    folder: Path,
-    env: dict[str, str],
-    wrong: list[tuple[str, str, str]],
+@contextlib.contextmanager
+def kernel(folder: Path, env: dict[str, str]) -> Iterator[NotebookClient]:
+    """A kernel that works in `folder`, for one notebook after another.
+
+    Args:
+        folder: its working directory.
+        env: environment variables on top of this process's own.
+    """
+    client = NotebookClient(
+        nbformat.v4.new_notebook(),
+        timeout=600,
+        resources={"metadata": {"path": str(folder)}},
+        shutdown_kernel="immediate",
+    )
+    with client.setup_kernel(env={**os.environ, **env}):
+        yield client
+
+
+def run_solved(
+    client: NotebookClient, notebook: NotebookNode, wrong: list[tuple[str, str, str]]
 ) -> tuple[list[str], str]:
     """Run a solved notebook to its end; try wrong answers, move widgets on the way.
 
     Args:
+        client: of a kernel, from which all names of earlier notebooks are deleted.
         notebook: all exercises solved; gets the outputs.
-        folder: the kernel's working directory.
-        env: environment variables on top of this process's own.
         wrong: (cell id, code in the solution, code to put in its place). Each is tried
             before the solution, up to the first check after the exercise.
 
@@ -150,29 +166,24 @@ def in_one_kernel(
         stop; and a line for each control of a widget that fails or changes nothing,
         with their number in the last.
     """
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        resources={"metadata": {"path": str(folder)}},
-        shutdown_kernel="immediate",
-    )
     said_at = {}
     ids = [cell.id for cell in notebook.cells]
     missing = {cell_id for cell_id, _, _ in wrong} - set(ids)
     assert not missing, f"there is no cell {missing}"
     hand = nbformat.v4.new_code_cell
     cells = list(notebook.cells)  # nbclient puts what it runs into the notebook
-    with client.setup_kernel(env={**os.environ, **env}):
-        for index, cell in enumerate(cells):
-            for number, (cell_id, old, new) in enumerate(wrong):
-                if cell_id == cell.id:
-                    said_at[number] = _said_when_stopped(client, cells, index, old, new)
-            client.execute_cell(cell, index)
-            if cell.id == "setup":
-                client.execute_cell(hand(KEEP_PANELS), index)
-        moved = hand(MOVE_PANELS)
-        client.execute_cell(moved, index)
-        notebook.cells[:] = cells
+    client.nb = notebook
+    client.execute_cell(hand("%reset -f"), 0)
+    for index, cell in enumerate(cells):
+        for number, (cell_id, old, new) in enumerate(wrong):
+            if cell_id == cell.id:
+                said_at[number] = _said_when_stopped(client, cells, index, old, new)
+        client.execute_cell(cell, index)
+        if cell.id == "setup":
+            client.execute_cell(hand(KEEP_PANELS), index)
+    moved = hand(MOVE_PANELS)
+    client.execute_cell(moved, index)
+    notebook.cells[:] = cells
     heard = [said_at[number] for number in range(len(wrong))]
     return heard, said(moved).strip()
 

@@ -61,10 +61,12 @@ def heat(axes, values, signed: bool = False, title: str = "", bar: bool = True):
     finite = values[np.isfinite(values)]
     top = float(np.abs(finite).max()) if finite.size else 1.0
     limits = {"vmin": -top or -1.0, "vmax": top or 1.0} if signed else {}
-    colours = matplotlib.colormaps["RdBu" if signed else "viridis"].copy()
-    colours.set_bad("#dddddd")
+    colours = matplotlib.colormaps["RdBu" if signed else "viridis"]
     image = axes.imshow(
-        np.ma.masked_invalid(values), cmap=colours, aspect="auto", **limits
+        np.ma.masked_invalid(values),
+        cmap=colours.with_extremes(bad="#dddddd"),
+        aspect="auto",
+        **limits,
     )
     axes.set_title(title)
     if bar:

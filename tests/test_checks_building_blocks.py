@@ -348,6 +348,29 @@ def test_every_mistake_is_tried():
     assert {k.name for k in checks.scale_and_shift.known} <= tried
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "slug", "words"),
+    [
+        ("next_token", "logits[:, -1].max(dim=-1)", "not-a-tensor", "`.indices`"),
+        (
+            "split_heads",
+            'rearrange(x, "b p (n_heads d_head) -> b p n_heads d_head")',
+            "size-not-told",
+            "`n_heads=n_heads`",
+        ),
+        (
+            "split_heads",
+            'rearrange(x, "b p (n h) -> b p n h", n=4)',
+            "right-numbers-wrong-shape",
+            "written down as a number",
+        ),
+    ],
+)
+def test_the_cause_is_pointed_at(name, body, slug, words):
+    first = examined(name, body).mistakes[0]
+    assert first.name == slug and words in first.hint
+
+
 def test_an_einsum_error_quotes_the_line():
     report = examined("apply_matrix", "einsum(x, W, 'b p d, m d -> b p m')")
     (mistake,) = report.mistakes

@@ -245,10 +245,11 @@ WRONG = {
         "changes-its-input": ["y = self.W_E[x]\nx += 1\nreturn y"],
         "integers-in-a-product": [
             "return F.one_hot(x, self.cfg.d_vocab) @ self.W_E",
+            "return x @ self.W_E",
+            "return x.float() @ self.W_E",
         ],
         "index-not-whole": ["return self.W_E[x.float()]"],
         "shapes-do-not-broadcast": ["return x * self.W_E"],
-        "matmul-shapes": ["return x @ self.W_E"],
         "index-beyond-the-table": ["return self.W_E[x * self.cfg.d_vocab]"],
         "calls-a-tensor": ["return self.W_E(x)"],
     },

@@ -225,6 +225,10 @@ WRONG = {
         (MEAN, "std = x.std(-1, keepdim=True, unbiased=False)")
         + ("return (x - mean) / std * self.w + self.b",),
     ],
+    "input-added": [
+        but(OUT, "return residual + x * self.w + self.b"),
+        but(OUT, "x = x * self.w + self.b", "return x + residual"),
+    ],
     "eps-outside-the-root": [
         (MEAN, "std = x.std(-1, keepdim=True, unbiased=False)", CENTRE)
         + ("return x / (std + self.cfg.layer_norm_eps) * self.w + self.b",),

@@ -207,6 +207,7 @@ def mask_facts(masked: Tensor, case: Case) -> list[Mistake]:
                 "times 0 is NaN, not 0.",
                 "fill instead of multiplying: `masked_fill(mask, -inf)`; or multiply "
                 "-1e5, which is finite",
+                exact=hidden.isneginf().all().item(),
             )
         ]
     if not torch.allclose(kept, given[~future], rtol=1e-4, atol=1e-5):

@@ -115,7 +115,8 @@ NEXT_TOKEN_KNOWN = (
         "Your output is [batch, 1].",
         "One id for each text: [batch].",
         {"instead": lambda x: x[:, -1:].argmax(-1)},
-        "`logits[:, -1]` drops the position, `logits[:, -1:]` keeps it",
+        "`logits[:, -1]` drops the position and `argmax(dim=-1)` the vocabulary; "
+        "`-1:` and `keepdim=True` would keep them",
     ),
     Known(
         "probabilities-not-token",
@@ -319,6 +320,10 @@ class ConfigCheck(Check):
             notes=tuple(_config_notes(candidate)),
             summary="Ten fields, with GPT-2 small's sizes as their defaults.",
         )
+
+    def _to_do(self, candidate) -> Report:
+        told = "The class has no fields yet. Until then the notebook goes on with the "
+        return Report(self.name, self.answer, "todo", summary=f"{told}course's own.")
 
     def _wrong_kind(self, candidate) -> Mistake | None:
         if isinstance(candidate, type):

@@ -509,13 +509,12 @@ class _Judgement:
                 )
             ]
         if not isinstance(output, Tensor):
-            return [
-                Mistake(
-                    "not-a-tensor",
-                    f"Your code returns {type(output).__name__}, not a tensor.",
-                    "return the tensor itself",
-                )
-            ]
+            told, hint = type(output).__name__, "return the tensor itself"
+            if type(output).__module__ == "torch.return_types":  # of `x.max(dim=-1)`
+                told = f"a pair, values and indices (`{told}` along an axis gives both)"
+                hint = "`.indices` says where, `.values` how much"
+            told = f"Your code returns {told}, not a tensor."
+            return [Mistake("not-a-tensor", told, hint)]
         if output.shape != target.shape:
             return [
                 *self._returns_a_step(case, output, target),
@@ -551,6 +550,8 @@ class _Judgement:
         if place:
             facts.append(f"it differs at {place}")
         found = self.check.facts(output.detach(), case) if self.check.facts else []
+        if any(fact.exact for fact in found):
+            return found
         found += self._returns_a_step(case, output, target) or self._departure(
             built, case
         )

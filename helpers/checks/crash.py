@@ -7,6 +7,7 @@ import inspect
 import linecache
 import re
 
+import torch
 from torch import Tensor, nn
 
 from helpers.checks.guard import ChangesASetting, functions_of
@@ -73,7 +74,7 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     found = own_frame(error, files_of(candidate))
     text = words(error).splitlines()
     said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-    name, cause = _usual_cause(error, said, found)
+    name, cause = _usual_cause(error, f"{said}\n{words(error)}", found)
     line, shapes = None, ""
     if found:
         frame, number = found
@@ -173,11 +174,20 @@ def _usual_cause(error: BaseException, said: str, found) -> tuple[str, str]:
         if isinstance(error, kind) and re.search(pattern, said, re.S):
             if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
                 continue
+            if name == "matmul-shapes" and found and _names_integers(*found):
+                continue
             return name, cause
     return "crash", "read the line from right to left, and print shapes before it"
 
 
 _REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
+
+
+def _names_integers(frame, number: int) -> bool:
+    """Whether a line names a tensor of whole numbers, such as token ids."""
+    named = re.findall(r"[A-Za-z_][\w.]*", line_of(frame, number))
+    found = (_tensor(frame, name)[1] for name in named)
+    return any(x is not None and x.dtype == torch.long for x in found)
 
 
 def _reduces(frame, number: int) -> bool:
@@ -369,6 +379,13 @@ _CAUSES = [
         "numpy knows no gradients: torch has a function of the same name",
     ),
     (
+        "size-not-told",
+        Exception,
+        r"Could not infer sizes",
+        "brackets make one axis of several, and its size alone does not tell theirs: "
+        "name one, as in `n_heads=n_heads`",
+    ),
+    (
         "einsum-pattern",
         Exception,
         r"(?i)einsum|einops|Shape mismatch|pattern|expression",
@@ -413,6 +430,13 @@ _CAUSES = [
         RuntimeError,
         r"mat1 and mat2|batch2|size mismatch|Expected size",
         "in `a @ b` the last axis of a must be the second to last of b",
+    ),
+    (
+        "integers-in-a-product",
+        RuntimeError,
+        r"mat1 and mat2|batch2|size mismatch|Expected size",
+        "token ids say which row is wanted: look it up, `table[ids]`; a product needs "
+        "one-hot vectors instead, [..., d_vocab]",
     ),
     (
         "in-place-on-a-leaf",

@@ -29,6 +29,7 @@ def compute(
     bias: str | None = "b",
     affine: str = "y * w + b",
     detach: tuple[str, ...] = (),
+    plus_input: bool = False,
 ) -> Tensor:
     """LayerNorm of x [batch, position, d_model], with switches for each mistake."""
     mean = x.mean(dim=mean_over, keepdim=keepdim)
@@ -61,6 +62,7 @@ def compute(
         y = (y + p["b"]) * p["w"]
     else:
         y = y + p["w"] + p["b"] if affine == "y + w + b" else y * p["w"] * p["b"]
+    y = y + x if plus_input else y
     return y.detach() if "output" in detach else y
 
 
@@ -112,6 +114,15 @@ KNOWN = (
         "and the quotient are made of the centred one.",
         {"centre": "nowhere"},
         "`residual - residual.mean(-1, keepdim=True)` in the first line",
+    ),
+    Known(
+        "input-added",
+        "You add the input back to the result.",
+        "LayerNorm only reads the residual stream. What is added to the stream later "
+        "on is the output of attention or of the MLP.",
+        {"plus_input": True},
+        "the last line ends with `+ self.b`",
+        alone=True,
     ),
     Known(
         "no-eps",

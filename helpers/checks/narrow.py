@@ -43,6 +43,8 @@ def right_numbers(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> list[M
     if same(mine.flatten(), target.flatten()):
         told = "Your numbers are right and in the right order; only the axes are not."
         hint = "look for a squeeze, flatten or reshape too many, or one too few"
+        if mine.ndim == target.ndim:
+            hint = "is a size written down as a number? Take it from what you are given"
         return [Mistake("right-numbers-wrong-shape", told, hint)]
     for order in itertools.permutations(range(target.ndim)):
         turned = target.permute(order)

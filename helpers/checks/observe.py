@@ -212,6 +212,7 @@ def _buffers_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
         elif name in buffers and buffers[name].shape != value.shape:
             slug = "misshapen-buffer"
             told = f"has shape {list(buffers[name].shape)}, not {list(value.shape)}"
+            register = "take each size from `cfg`, so that the class fits every GPT-2"
         elif name in buffers and name not in saved:
             slug, told = "buffer-not-saved", "is not in `state_dict()`, so not saved"
             register = "leave out `persistent=False`"

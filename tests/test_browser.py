@@ -31,7 +31,7 @@ def page(server):
     server.stop_kernels()
 
 
-def test_every_widget_of_the_attention_notebook_draws_anew_when_it_is_moved(
+def test_every_widget_of_a_notebook_draws_anew_when_it_is_moved(
     server, page
 ):
     """Run all; move every slider, menu and switch; nothing fails, pictures change.
@@ -39,7 +39,7 @@ def test_every_widget_of_the_attention_notebook_draws_anew_when_it_is_moved(
     One notebook stands for all: every widget comes from `widgets.panel`. Those of the
     other notebooks are moved without a browser, in test_exercise_runs.py.
     """
-    name = "04_attention"
+    name = "02_layernorm"
     saved = {
         cell.id
         for cell in complete(name).cells

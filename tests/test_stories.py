@@ -220,7 +220,7 @@ def test_longest_story_fits_the_context():
 
 
 def test_a_tale_is_a_story_with_one_of_two_plots():
-    tales = [stories.sample(random.Random(f"tale/{i}"), "tale") for i in range(2000)]
+    tales = [stories.sample(random.Random(f"tale/{i}"), "tale") for i in range(1000)]
     assert {stories.parse(text).plot for text in tales} == {"lost", "gift"}
     plots = dict((line, weight) for weight, line in stories.RULES["plot"])
     likelier = math.log(1 / 2) - math.log(plots["<lost>"] / sum(plots.values()))

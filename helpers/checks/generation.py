@@ -45,15 +45,22 @@ class Logits(nn.Module):
 
 def their_tokens(source: Source, tokens: Tensor, n_new: int, n_beams: int = 1):
     """What transformers' `generate` makes of a prompt; it never ends early."""
+    rows = tuple(map(tuple, tokens.tolist()))
+    return _generated(source.reference, rows, n_new, n_beams).clone()
+
+
+@cache
+def _generated(reference: Reference, rows: tuple, n_new: int, n_beams: int) -> Tensor:
     from transformers.utils import logging
 
-    nothing = source.cfg.d_vocab  # an end token that the model cannot say
+    tokens = torch.tensor(rows, device=reference.device)
+    nothing = reference.cfg.d_vocab  # an end token that the model cannot say
     # Our start token is the padding token too: transformers warns, though the mask
     # says that nothing is padding.
     loudness = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return source.reference.model.generate(
+        return reference.model.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=n_new,

@@ -225,6 +225,15 @@ class Untouched:
         return changed
 
 
+class NotDrawn(TorchFunctionMode):
+    """Leaves out `nn.init.normal_`: no time for weights that are replaced at once."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.nn.init.normal_:
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 class OnCPU(TorchFunctionMode):
     """Sends everything to the CPU, and remembers that somebody asked for a GPU."""
 

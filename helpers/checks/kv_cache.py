@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from helpers import generation
 from helpers.checks.cases import Case, Source, loaded, noise, stirred
 from helpers.checks.check import Check
 from helpers.checks.filters import instead_of, wrong
 from helpers.checks.generation import _model_first, _with_model, their_tokens
+from helpers.checks.guard import NotDrawn
 from helpers.checks.report import Mistake, Report
 from helpers.config import Config
 from helpers.generation import CachedAttention, CachedTransformer, LayerCache, new_cache
@@ -223,21 +223,12 @@ def _driven(make_cache: Callable):
     return prepare
 
 
-class _NotDrawn(TorchFunctionMode):
-    """Leaves out `normal_`, which on the device meta takes longer than a model runs."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is nn.init.normal_:
-            return kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
 def _through(course: type, make_cache: Callable):
     """The reference computation: the course's class, or another in its place."""
 
     def compute(x, *, p, cfg, pieces, other=None, instead=course):
         # no time for random weights that are replaced
-        with torch.device("meta"), _NotDrawn():
+        with torch.device("meta"), NotDrawn():
             module = instead(cfg)
         module.load_state_dict(p, assign=True)
         make = functools.partial(make_cache, cfg, x.shape[0])
@@ -668,7 +659,7 @@ class Counting(nn.Module):
     def __init__(self, source: Source):
         super().__init__()
         self.cfg, self.positions = source.cfg, 0
-        with torch.device("meta"), _NotDrawn():
+        with torch.device("meta"), NotDrawn():
             self.inner = CachedTransformer(source.cfg)
         self.inner.load_state_dict(source.weights, assign=True)
 

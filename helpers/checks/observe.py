@@ -1,5 +1,6 @@
 """Running an answer, or the reference computation, on a case, and comparing."""
 
+import contextlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from helpers.checks import structure
 from helpers.checks.cases import Case
-from helpers.checks.guard import OnCPU, global_cfg, settings_kept
+from helpers.checks.guard import NotDrawn, OnCPU, global_cfg, settings_kept
 from helpers.checks.report import Mistake
 
 # Of the output's largest value. float32 carries 6e-8 of each number; sums over
@@ -132,8 +133,14 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
     """
     if not isinstance(candidate, type):
         return Built(runner=_with_cfg(candidate, candidate, case))
+    undrawn = contextlib.nullcontext() if keep_fresh else NotDrawn()
     try:
-        with settings_kept(), OnCPU() as device, global_cfg(candidate, case.cfg):
+        with (
+            settings_kept(),
+            undrawn,
+            OnCPU() as device,
+            global_cfg(candidate, case.cfg),
+        ):
             module = candidate(replace(case.cfg))  # a copy: it may be written to
     except Exception as error:
         return Built(error=error)

@@ -31,9 +31,7 @@ def page(server):
     server.stop_kernels()
 
 
-def test_every_widget_of_a_notebook_draws_anew_when_it_is_moved(
-    server, page
-):
+def test_every_widget_of_a_notebook_draws_anew_when_it_is_moved(server, page):
     """Run all; move every slider, menu and switch; nothing fails, pictures change.
 
     One notebook stands for all: every widget comes from `widgets.panel`. Those of the

@@ -39,7 +39,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first, so that no worker is left with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+    def shortness(item: pytest.Item) -> tuple[int, str]:
+        if item.get_closest_marker("slow"):
+            return 0, ""
+        notebook = isinstance(item, pytest_items.NotebookItem)
+        # the last notebook, which trains, is the longest
+        return (1, f"{99 - int(item.name[:2]):02}") if notebook else (2, "")
+
+    items.sort(key=shortness)
 
 
 @pytest.fixture(autouse=True)

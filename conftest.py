@@ -18,10 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MPLBACKEND", None)  # a kernel chooses its own: inline
 os.environ.pop("COURSE_REFERENCE", None)
-# Notebook 09's run: in the complete edition long enough for its loss to fall below the
-# bigram's; in the exercises' only so that every cell is run. The full one is long.
-os.environ["COURSE_STEPS"] = "60"
-EXERCISE_STEPS = "20"
+os.environ["COURSE_STEPS"] = "60"  # notebook 09's short run; the full one is long
 
 import pytest  # noqa: E402
 from jupyter_client.connect import LocalPortCache  # noqa: E402
@@ -29,7 +26,7 @@ from nbclient import NotebookClient  # noqa: E402
 from nbmake import nb_run, pytest_items  # noqa: E402
 
 from helpers.editions import hidden_errors  # noqa: E402
-from notebook_tools import silent_checks  # noqa: E402
+from notebook_tools import FEW_STEPS, silent_checks  # noqa: E402
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -97,7 +94,7 @@ def pytest_runtest_call(item: pytest.Item):
         folder = factory.mktemp("notebook")
         patch.setenv("COURSE_MY_GPT2", str(folder / "my_gpt2.py"))
         if item.path.parent.name == "exercises":
-            patch.setenv("COURSE_STEPS", EXERCISE_STEPS)
+            patch.setenv("COURSE_STEPS", FEW_STEPS)
         runs = []
 
         class Run(pytest_items.NotebookRun):

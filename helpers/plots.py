@@ -280,14 +280,14 @@ def learning_curves(
 
 
 def _name_best_heads(axes, step: int, scores: np.ndarray, most: int = 6) -> None:
-    """At the curves' right ends: which heads they are, one name above another."""
-    top = axes.get_ylim()[1]
+    """At the curves' right ends: which heads stand out, one name above another."""
+    top, crowd = axes.get_ylim()[1], np.median(scores)
     best = np.argsort(scores, axis=None)[::-1][:most]
     lowest_free = -1.0
     for flat in best[::-1]:
         layer, head = np.unravel_index(flat, scores.shape)
-        if scores[layer, head] < scores.max() / 3:
-            continue  # among the crowd at the bottom
+        if scores[layer, head] < 2 * crowd:
+            continue
         lowest_free = at = max(scores[layer, head], lowest_free)
         lowest_free += 0.06 * top
         axes.annotate(

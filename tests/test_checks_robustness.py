@@ -8,6 +8,7 @@ import torch
 
 from helpers import checks, load_reference, my_code
 from helpers.checks import check as check_module
+from tests import random_gpt2
 from tests.candidates import define
 from tests.test_checks_layer_norm import CENTRE, LAYER_NORM, MEAN, OUT, PLAIN
 from tests.test_checks_layer_norm import layer_norm as answer
@@ -220,3 +221,29 @@ def test_a_raise_left_beside_finished_code_is_pointed_at():
         report = examine(answer(*lines))
         assert report.status == "todo"
         assert "still has its `raise NotImplementedError`" in report.summary
+
+
+def test_each_reference_has_its_own_numbers(tmp_path):
+    """What mistakes come out as is kept from check to check, apart for each model."""
+    folder = str(random_gpt2.save(tmp_path))
+    wrong = answer("x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)", OUT)
+    try:
+        for name in ("stories", folder, folder, "stories"):
+            load_reference(name)
+            report = checks.layer_norm.examine(wrong)
+            assert {m.name for m in report.mistakes} == {
+                "divides-by-n-minus-1",
+                "no-eps",
+            }
+            report = checks.layer_norm.examine(answer(*PLAIN))
+            assert report.status == "passed" and name in report.summary
+    finally:
+        load_reference("stories")
+
+
+def test_a_config_that_is_written_to_is_a_copy():
+    source = LAYER_NORM.replace("{body}", "\n        ".join(PLAIN))
+    source = source.replace("self.cfg = cfg", "self.cfg = cfg; cfg.d_vocab = 1")
+    before = load_reference("stories").cfg.d_vocab
+    examine(define(source)["LayerNorm"])
+    assert load_reference("stories").cfg.d_vocab == before > 1

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from helpers import editions
 from notebook_tools import (
     EXERCISES,
+    FEW_STEPS,
     NOTEBOOKS,
     ROOT,
     complete,
@@ -171,7 +172,7 @@ def test_one_person_does_the_whole_course_offline(my_gpt2, tmp_path, subtests):
     editions in a kernel of its own as well.
     """
     log = tmp_path / "network.log"
-    with kernel(EXERCISES, no_network(log) | {"COURSE_STEPS": "20"}) as client:
+    with kernel(EXERCISES, no_network(log) | {"COURSE_STEPS": FEW_STEPS}) as client:
         _solve_all(client, log, subtests)
     assert my_gpt2.exists()
     assert "helpers.model" not in my_gpt2.read_text(encoding="utf-8")

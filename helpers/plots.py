@@ -262,20 +262,22 @@ def learning_curves(
     left.set_yticks(ticks, [str(tick) for tick in ticks])
     left.minorticks_off()
     left.legend(fontsize=8)
-    for layer in range(len(looks[0]["induction"]) if looks else 0):
-        scores = np.array([np.asarray(look["induction"][layer]) for look in looks])
+    right.set(xlabel="step", ylabel="induction score", title="where heads look")
+    if not looks:  # the run was interrupted before the first
+        return figure
+    # [look, n_layers, n_heads]
+    induction = np.stack([np.asarray(look["induction"]) for look in looks])
+    for layer in range(induction.shape[1]):
         style = {"color": COLOURS[layer], "linestyle": LINES[layer]}
-        lines = right.plot(steps, scores, **style)
+        lines = right.plot(steps, induction[:, layer], **style)
         lines[0].set_label(f"layer {layer}")
-    best = [float(max(score.max() for score in look["induction"])) for look in looks]
-    half = next((s for s, b in zip(steps, best) if b >= max(best) / 2), None)
+    best = induction.max(axis=(1, 2))
+    half = next((s for s, b in zip(steps, best) if b >= best.max() / 2), None)
     for ax in axes[0] if half else ():
         ax.axvline(half, color=GREY, linewidth=1, alpha=0.6)
-    right.set(xlabel="step", ylabel="induction score", ylim=(0, None))
-    right.set_title("where heads look")
-    if looks:
-        right.legend(fontsize=8, loc="upper left")
-        _name_best_heads(right, steps[-1], np.asarray(looks[-1]["induction"]))
+    right.set_ylim(0, None)
+    right.legend(fontsize=8, loc="upper left")
+    _name_best_heads(right, steps[-1], induction[-1])
     return figure
 
 

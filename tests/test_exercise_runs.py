@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from helpers import editions
 from notebook_tools import (
@@ -246,15 +245,8 @@ def _in_an_empty_folder(tmp_path: Path, *sources: str, repository: str) -> str:
     folder.mkdir(exist_ok=True)
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        resources={"metadata": {"path": str(folder)}},
-        shutdown_kernel="immediate",
-    )
-    env = {**os.environ, "COURSE_REPOSITORY": repository}
-    env.pop("PYTHONPATH", None)
-    client.execute(env=env)
+    env = {"COURSE_REPOSITORY": repository, "PYTHONPATH": ""}
+    editions.execute(notebook, folder, env, timeout=300)
     return notebook.cells[-1].outputs[0].text
 
 

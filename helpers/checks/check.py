@@ -340,8 +340,11 @@ class _Judgement:
         return self.right[i].output if expected is None else expected
 
     def report(self) -> Report:
-        looks = self.check.fresh is not None  # at the weights that it begins with
-        builds = [build(self.candidate, case, looks) for case in self.cases]
+        fresh = self.check.fresh is not None  # looked at in the first build alone
+        builds = [
+            build(self.candidate, case, keep_fresh=fresh and i == 0)
+            for i, case in enumerate(self.cases)
+        ]
         wrong = self._wrong_build(builds)
         if wrong:
             return wrong

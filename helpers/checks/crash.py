@@ -74,7 +74,7 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     found = own_frame(error, files_of(candidate))
     text = words(error).splitlines()
     said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-    name, cause = _usual_cause(error, f"{said}\n{words(error)}", found)
+    name, cause = _usual_cause(error, found)
     line, shapes = None, ""
     if found:
         frame, number = found
@@ -92,12 +92,15 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
 
 def _shapes(frame, line: str) -> str:
     """The shapes of the tensors that a line names: `x` is [2, 7, 24], ..."""
-    told = []
-    for name in re.findall(r"[A-Za-z_][\w.]*", line):
-        shown, tensor = _tensor(frame, name)
-        if tensor is not None:
-            told.append(f"`{shown}` has shape {list(tensor.shape)}")
+    told = [f"`{name}` has shape {list(x.shape)}" for name, x in _named(frame, line)]
     return ", ".join(dict.fromkeys(told))
+
+
+def _named(frame, line: str) -> list[tuple[str, Tensor]]:
+    """The tensors that a line names, in order, each with the part that names it."""
+    names = re.findall(r"[A-Za-z_][\w.]*", line)
+    found = [_tensor(frame, name) for name in names]
+    return [(shown, tensor) for shown, tensor in found if tensor is not None]
 
 
 def _tensor(frame, dotted: str) -> tuple[str, Tensor | None]:
@@ -168,8 +171,9 @@ def _pattern_call(frame, number: int) -> ast.Call | None:
     return None
 
 
-def _usual_cause(error: BaseException, said: str, found) -> tuple[str, str]:
+def _usual_cause(error: BaseException, found) -> tuple[str, str]:
     """A slug and the usual cause, by what Python, torch or einops said."""
+    said = f"{type(error).__name__}: {words(error)}"
     for name, kind, pattern, cause in _CAUSES:
         if isinstance(error, kind) and re.search(pattern, said, re.S):
             if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
@@ -185,9 +189,8 @@ _REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
 
 def _names_integers(frame, number: int) -> bool:
     """Whether a line names a tensor of whole numbers, such as token ids."""
-    named = re.findall(r"[A-Za-z_][\w.]*", line_of(frame, number))
-    found = (_tensor(frame, name)[1] for name in named)
-    return any(x is not None and x.dtype == torch.long for x in found)
+    named = _named(frame, line_of(frame, number))
+    return any(tensor.dtype == torch.long for _, tensor in named)
 
 
 def _reduces(frame, number: int) -> bool:
@@ -198,8 +201,7 @@ def _reduces(frame, number: int) -> bool:
     line = line_of(frame, number)
     if _REDUCTION.search(line) and "keepdim" not in line:
         return True
-    tensors = [_tensor(frame, name)[1] for name in re.findall(r"[A-Za-z_][\w.]*", line)]
-    shapes = {tuple(x.shape) for x in tensors if x is not None}
+    shapes = {tuple(tensor.shape) for _, tensor in _named(frame, line)}
     return any(len(s) > 2 and s[:-1] in shapes for s in shapes)
 
 

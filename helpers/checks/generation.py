@@ -73,6 +73,24 @@ def _generated(reference: Reference, rows: tuple, n_new: int, n_beams: int) -> T
         logging.set_verbosity(loudness)
 
 
+def generation_case(
+    model, source: Source, tokens: Tensor, n_new: int, detail: str, **beams
+) -> Case:
+    """A prompt for a function that generates with `model`, and transformers' answer.
+
+    Args:
+        beams: `n_beams`, for a beam search.
+    """
+    return Case(
+        source=source.label,
+        detail=detail,
+        cfg=source.cfg,
+        inputs=(tokens,),
+        extra={"model": model, "n_new": n_new, **beams},
+        expected=their_tokens(source, tokens, n_new, **beams),
+    )
+
+
 # ------------------------------------------------------------------ greedy
 
 
@@ -133,14 +151,7 @@ def _greedy_cases() -> list[Case]:
         (big, big.tokens[:, :5], 5, ""),
     ]
     return [
-        Case(
-            source=source.label,
-            detail=detail,
-            cfg=source.cfg,
-            inputs=(tokens,),
-            extra={"model": Logits(source.reference), "n_new": n_new},
-            expected=their_tokens(source, tokens, n_new),
-        )
+        generation_case(Logits(source.reference), source, tokens, n_new, detail)
         for source, tokens, n_new, detail in given
     ]
 
@@ -573,17 +584,8 @@ def _beam_cases() -> list[Case]:
         (big, big.tokens[:, :5], 4, 3, "with 3 beams"),
     ]
     return [
-        Case(
-            source=source.label,
-            detail=detail,
-            cfg=source.cfg,
-            inputs=(tokens,),
-            extra={
-                "model": Logits(source.reference),
-                "n_new": n_new,
-                "n_beams": n_beams,
-            },
-            expected=their_tokens(source, tokens, n_new, n_beams),
+        generation_case(
+            Logits(source.reference), source, tokens, n_new, detail, n_beams=n_beams
         )
         for source, tokens, n_new, n_beams, detail in given
     ]

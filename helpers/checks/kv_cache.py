@@ -14,7 +14,7 @@ from helpers import generation
 from helpers.checks.cases import Case, Source, loaded, noise, stirred
 from helpers.checks.check import Check
 from helpers.checks.filters import instead_of, wrong
-from helpers.checks.generation import _model_first, _with_model, their_tokens
+from helpers.checks.generation import _model_first, _with_model, generation_case
 from helpers.checks.guard import NotDrawn
 from helpers.checks.report import Mistake, Report
 from helpers.config import Config
@@ -712,14 +712,7 @@ def _greedy_cases() -> list[Case]:
         (big, big.tokens[:, :5], 5, ""),
     ]
     return [
-        Case(
-            source=source.label,
-            detail=detail,
-            cfg=source.cfg,
-            inputs=(tokens,),
-            extra={"model": Counting(source), "n_new": n_new},
-            expected=their_tokens(source, tokens, n_new),
-        )
+        generation_case(Counting(source), source, tokens, n_new, detail)
         for source, tokens, n_new, detail in given
     ]
 

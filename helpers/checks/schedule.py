@@ -131,22 +131,17 @@ LEARNING_RATE = TrialCheck(
             {"start": "not shortened"},
             "`(step + 1 - warmup) / (steps - warmup)`",
         ),
-        Known(
-            "jump-after-warm-up",
-            "Your cosine counts from the first step of all, so that the rate jumps "
-            "down where the warm-up ends.",
-            "It starts at the peak: its progress is 0 where the warm-up ends.",
-            {"start": "at the first step"},
-            "`(step + 1 - warmup) / (steps - warmup)`",
-        ),
-        Known(
-            "jump-after-warm-up",
-            "Your cosine counts from the first step of all, so that the rate jumps "
-            "down where the warm-up ends.",
-            "It starts at the peak: its progress is 0 where the warm-up ends.",
-            {"start": "at step 0"},
-            "`(step + 1 - warmup) / (steps - warmup)`",
-        ),
+        *[
+            Known(
+                "jump-after-warm-up",
+                "Your cosine counts from the first step of all, so that the rate jumps "
+                "down where the warm-up ends.",
+                "It starts at the peak: its progress is 0 where the warm-up ends.",
+                {"start": start},
+                "`(step + 1 - warmup) / (steps - warmup)`",
+            )
+            for start in ("at the first step", "at step 0")
+        ],
         Known(
             "lowest-ignored",
             "Your cosine goes down to 0.",

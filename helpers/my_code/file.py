@@ -217,7 +217,7 @@ def read(target: Path) -> str:
                 break
         os.replace(target, aside)
         kept = _what_parses(text)
-        target.write_text(kept, encoding="utf-8")
+        write(target, kept)
         print(
             f"{target.name} is not valid Python ({where}{error}). It is now "
             f"{aside.name}; what can be read of it is in a new {target.name}."

@@ -17,6 +17,7 @@ class Mistake:
         hint: where to look, or what to try.
         exact: True only where the answer's output *equals* this mistake's.
         line: the person's own line of code, where one can be named.
+        page: where more can be read about it, and its wrong code seen.
     """
 
     name: str
@@ -24,6 +25,45 @@ class Mistake:
     hint: str = ""
     exact: bool = False
     line: str | None = None
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What judging an answer came to; `Check.examine` makes a Report of it.
+
+    Attributes:
+        mistakes: those present together; an answer without any has passed.
+        one_of: the mistakes are alternatives with one and the same output.
+        notes: remarks, on a passing answer too.
+        summary: what a passing answer equals.
+        todo: what to say of a blank one.
+        picture: draws target, yours and their difference.
+    """
+
+    mistakes: tuple[Mistake, ...] = ()
+    one_of: bool = False
+    notes: tuple[str, ...] = ()
+    summary: str = ""
+    todo: str = ""
+    picture: Callable[[], bytes] | None = None
+
+    def report(self, check: str, title: str, printed: str) -> "Report":
+        """The report that a person sees."""
+        if self.todo:
+            return Report(check, title, "todo", summary=self.todo, printed=printed)
+        failed, notes = bool(self.mistakes), tuple(dict.fromkeys(self.notes))
+        return Report(
+            check,
+            title,
+            "failed" if failed else "passed",
+            tuple(self.mistakes),
+            self.one_of,
+            () if failed else notes,
+            "" if failed else self.summary,
+            printed,
+            self.picture,
+        )
 
 
 @dataclass(frozen=True, repr=False)

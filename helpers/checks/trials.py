@@ -1,125 +1,162 @@
-"""Checks of functions that act: on lists, gradients, a model or an optimizer."""
+"""Exercises whose answers act: on lists, gradients, a model or an optimizer."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from helpers.checks import catalogue, crash
-from helpers.checks.check import Check
+from helpers.checks import crash
+from helpers.checks.explain import explain, same_error, told
 from helpers.checks.observe import Seen, same
-from helpers.checks.report import Mistake, Report
-
-# A trial calls the function it is given, on objects made for this one call, and tells
-# what came of it: values and tensors, by what a person would call them.
-Outcome = dict[str, object]
-Trial = Callable[[Callable], Outcome]
+from helpers.checks.report import Findings, Mistake
 
 # Of the largest value: sums of some hundred float32 terms, in any order, agree to
 # about 1e-6; torch's own clip_grad_norm_ adds 1e-6 to the norm. The smallest mistake
 # here moves a rate by a hundredth.
 TOLERANCE = 2e-5
 
+TRACE = "trace"  # what does not make an answer right or wrong, and tells mistakes apart
 
-@dataclass
-class TrialCheck(Check):
-    """A check of a function that acts on lists, gradients, a model or an optimizer.
+# What came of a trial: values and tensors, by what a person would call them.
+Outcome = dict[str, object]
+
+
+@dataclass(eq=False)
+class Trial:
+    """One call of an answer, on objects made for this call.
 
     Attributes:
-        finish: looks at a right answer once more; a note, or None.
+        act: calls the answer it is given, and tells what came of it.
+        made: what the course's and wrong answers came to.
     """
 
-    finish: Callable[[Callable], str | Mistake | None] | None = field(default=None)
+    act: Callable[[Callable], Outcome]
+    made: dict = field(default_factory=dict, init=False)
 
-    def _examine(self, candidate) -> Report:
-        early = self._not_judged(candidate)
-        if early:
-            return early
-        trials = self.make_cases()
-        seen = [attempt(trial, candidate) for trial in trials]
+
+def attempt(answer, trial: Trial) -> Seen:
+    """One trial; an exception is a result as well."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return Seen(trial.act(answer))
+    except Exception as error:
+        return Seen(error=error)
+
+
+def kept(answer, trial: Trial) -> Seen:
+    """The same, computed once; for answers of the course, right or wrong."""
+    if answer not in trial.made:
+        trial.made[answer] = attempt(answer, trial)
+    return trial.made[answer]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Answers that are tried out, and judged by what came of it.
+
+    Attributes:
+        trials: makes them.
+        finish: looks at a right answer once more; a note, a Mistake, or None.
+        prepare: makes an accepted variant of an answer the usual one.
+        fact: what can be said of an outcome that no mistake explains.
+        summary: what a passing answer has done; {} stands for the number of trials.
+    """
+
+    trials: Callable[[], list[Trial]]
+    finish: Callable[[Callable], str | Mistake | None] | None = None
+    prepare: Callable | None = None
+    fact: Callable[[Seen, Seen], list[Mistake]] | None = None
+    summary: str = "Right in {} trials."
+
+    def judge(self, check, candidate) -> Findings:
+        """Everything that can be said of an answer."""
+        trials = check.cases(self.trials)
+        seen = [attempt(candidate, trial) for trial in trials]
         if any(crash.left_blank(one.error) for one in seen):
-            return self._to_do(candidate)
-        right = [self._course(trial, {}) for trial in trials]
+            return check.to_do(candidate)
+        own = self.prepare(check.own) if self.prepare else check.own
+        right = [kept(own, trial) for trial in trials]
         off = [i for i in range(len(trials)) if not equal(seen[i], right[i])]
         if off:
-            found = catalogue.explain(
-                self.known, self._course, trials, seen, self.pairs, equal
+            return self._explained(check, trials, seen, right) or Findings(
+                tuple(self._facts(candidate, seen[off[0]], right[off[0]]))
             )
-            if len(found) > 1:  # what cannot be seen from the result may still tell
-                found = self._traced(found, trials, seen) or found
-            if found:
-                mistakes, one_of = catalogue.names_of(found)
-                return self._failed(*mistakes, one_of=one_of)
-            return self._failed(self._fact(candidate, seen[off[0]], right[off[0]]))
         note = self.finish(candidate) if self.finish else None
         if isinstance(note, Mistake):
-            return self._failed(note)
-        return Report(
-            self.name,
-            self.answer,
-            "passed",
-            notes=(note,) if note else (),
-            summary=f"Right in {len(trials)} trials.",
-        )
+            return Findings((note,))
+        notes, summary = (note,) if note else (), self.summary.format(len(trials))
+        return Findings(notes=notes, summary=summary)
 
-    def _course(self, trial: Trial, switches: dict) -> Seen:
-        return attempt(trial, partial(self.compute, **switches))
+    def _explained(self, check, trials, seen, right) -> Findings | None:
+        def run(answer, trial):
+            return kept(self.prepare(answer) if self.prepare else answer, trial)
 
-    def _traced(self, found, trials, seen) -> list[catalogue.Explanation]:
-        """Those explanations that left the same trace as well."""
-        exact = []
-        for explanation in found:
-            switches = {k: v for one in explanation for k, v in one.switches.items()}
-            made = [self._course(trial, switches) for trial in trials]
-            if all(equal(a, b, traces=True) for a, b in zip(seen, made)):
-                exact.append(explanation)
-        return exact
+        def wrong(mutant):
+            made = [run(mutant.answer, trial) for trial in trials]
+            return not all(map(equal, made, right))
 
-    def _fact(self, candidate, mine: Seen, good: Seen) -> Mistake:
+        found = explain(check.mutants, run, trials, seen, equal)
+        found = [mutant for mutant in found if wrong(mutant)]
+        if not found and check.pairs:
+            pairs = check.pairs_of_mutants()
+            found = explain(pairs, run, trials, seen, equal)
+        if len(found) > 1:  # what cannot be seen from the result may still tell
+            found = explain(found, run, trials, seen, traces_equal) or found
+        if not found:
+            return None
+        mistakes, one_of = told(found, check.link)
+        return Findings(tuple(mistakes), one_of)
+
+    def _facts(self, candidate, mine: Seen, good: Seen) -> list[Mistake]:
         """The first thing that is not as it should be."""
         if mine.error is not None:
-            return crash.describe(mine.error, candidate)
+            return [crash.describe(mine.error, candidate)]
+        found = self.fact(mine, good) if self.fact else []
+        if found:
+            return found
         for name, value in good.output.items():
-            if name == TRACE:
-                continue
             got = mine.output.get(name)
-            if not alike(got, value):
-                return Mistake(
-                    "wrong-result",
-                    f"At {name} yours is {told(got)}; it should be {told(value)}.",
-                    "go through this one case by hand, as your code does",
-                )
-        return Mistake("wrong-result", "Your code does more than it should.")
+            if name != TRACE and not alike(got, value):
+                return [
+                    Mistake(
+                        "wrong-result",
+                        f"At {name} yours is {shown(got)}; it should be "
+                        f"{shown(value)}.",
+                        "go through this one case by hand, as your code does",
+                    )
+                ]
+        return [Mistake("wrong-result", "Your code does more than it should.")]
+
+
+def equal(a: Seen, b: Seen, traces: bool = False) -> bool:
+    """The same came of two attempts."""
+    if a.error is not None or b.error is not None:
+        return same_error(a, b)
+    return a.output.keys() == b.output.keys() and all(
+        alike(a.output[name], b.output[name])
+        for name in b.output
+        if traces or name != TRACE
+    )
+
+
+def traces_equal(a: Seen, b: Seen) -> bool:
+    """The same came of them, in the same way."""
+    return equal(a, b, traces=True)
 
 
 class Unusable(Exception):
     """What was returned cannot be used; its text is for the learner."""
 
 
-def attempt(trial: Trial, function: Callable) -> Seen:
-    """One trial; an exception is a result as well."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return Seen(trial(function))
-    except Exception as error:
-        return Seen(error=error)
-
-
-TRACE = "trace"  # what does not make an answer right or wrong, and tells mistakes apart
-
-
-def equal(a: Seen, b: Seen, traces: bool = False) -> bool:
-    """The same came of two attempts."""
-    if a.error is not None or b.error is not None:
-        return type(a.error) is type(b.error) and str(a.error) == str(b.error)
-    return a.output.keys() == b.output.keys() and all(
-        alike(a.output[name], b.output[name])
-        for name in b.output
-        if traces or name != TRACE
-    )
+def returned(value, count: int, what: str) -> tuple:
+    """The values of a tuple or list of `count`; anything else is Unusable."""
+    if not isinstance(value, (tuple, list)) or len(value) != count:
+        kind = "None" if value is None else type(value).__name__
+        raise Unusable(f"your function returns {kind}; it should return {what}")
+    return tuple(value)
 
 
 def alike(a, b) -> bool:
@@ -141,7 +178,7 @@ def _plain(value):
     return value
 
 
-def told(value) -> str:
+def shown(value) -> str:
     """A value in a sentence."""
     value = _plain(value)
     if isinstance(value, float):
@@ -158,9 +195,67 @@ def told(value) -> str:
     return str(value)[:300]
 
 
-def returned(value, count: int, what: str) -> tuple:
-    """The values of a tuple or list of `count`; anything else is Unusable."""
-    if not isinstance(value, (tuple, list)) or len(value) != count:
-        kind = "None" if value is None else type(value).__name__
-        raise Unusable(f"your function returns {kind}; it should return {what}")
-    return tuple(value)
+@dataclass(frozen=True)
+class Calls:
+    """Functions on plain Python values: what a call returns can be told in full.
+
+    Attributes:
+        arguments: makes them, a tuple for each call.
+        what: what they are, for the summary: "lists of tokens".
+    """
+
+    arguments: Callable[[], list[tuple]]
+    what: str
+
+    def judge(self, check, candidate) -> Findings:
+        """Everything that can be said of an answer."""
+        cases, seen = self.arguments(), []
+        for arguments in cases:
+            given = copy.deepcopy(arguments)
+            try:
+                seen.append(Seen(candidate(*given)))
+            except Exception as error:
+                if crash.left_blank(error):
+                    return check.to_do(candidate)
+                where = f" on `{_call(check, arguments)}`"
+                return Findings((crash.describe(error, candidate, where),))
+            if given != arguments:
+                return Findings((_CHANGES,))
+
+        def run(answer, arguments):
+            try:
+                return Seen(answer(*copy.deepcopy(arguments)))
+            except Exception as error:
+                return Seen(error=error)
+
+        right = [run(check.own, arguments) for arguments in cases]
+        off = [i for i, one in enumerate(seen) if not _returns_alike(one, right[i])]
+        if not off:
+            return Findings(summary=f"Right on {len(cases)} {self.what}.")
+        found = explain(check.mutants, run, cases, seen, _returns_alike)
+        if found:
+            mistakes, one_of = told(found, check.link)
+            return Findings(tuple(mistakes), one_of)
+        got, want = seen[off[0]].output, right[off[0]].output
+        call = _call(check, cases[off[0]])
+        said = f"`{call}` returns {got!r:.200}; it should return {want!r}."
+        hint = "go through this list by hand, as your code does"
+        hint = "end with `return ...`" if got is None else hint
+        return Findings((Mistake("wrong-result", said, hint),))
+
+
+def _call(check, arguments: tuple) -> str:
+    return f"{check.title}({', '.join(map(repr, arguments))})"
+
+
+def _returns_alike(a: Seen, b: Seen) -> bool:
+    if a.error is not None or b.error is not None:
+        return False
+    return type(a.output) is type(b.output) and a.output == b.output
+
+
+_CHANGES = Mistake(
+    "changes-its-input",
+    "Your code changes the list that it was given; the notebook still needs it.",
+    "build a new list and return that",
+)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks import crash
-from helpers.checks.cases import Case
-from helpers.checks.catalogue import gradients_equal
+from helpers.checks.case import Case
+from helpers.checks.explain import gradients_equal
 from helpers.checks.guard import global_cfg
 from helpers.checks.observe import TOLERANCE, Seen, run, run_backward, same
 from helpers.checks.report import Mistake

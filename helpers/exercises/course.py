@@ -1,52 +1,26 @@
-"""The inputs on which answers are judged: where a mistake would show."""
+"""What all exercises share: the models that answers are judged on, and the course.
 
-from dataclasses import dataclass, field, replace
-from functools import cache
+An answer is judged twice: on a tiny GPT-2 in which nothing is left at a value that
+would hide a mistake, and on the reference that the notebook has loaded.
+"""
 
+import collections
+import itertools
+import math
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import einops
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from helpers import my_code
+from helpers.checks.check import Check, Course
 from helpers.config import Config
 from helpers.reference import Reference, current_reference
-
-
-@dataclass
-class Case:
-    """One set of inputs, and what must come out.
-
-    Attributes:
-        source: the model that the inputs come from, as a person would say it.
-        cfg: the configuration the answer is built with.
-        inputs: the tensors handed to the answer (a clone each time).
-        params: the weights of a class, by name; empty for a function.
-        buffers: tensors that a class must keep without learning them, by name.
-        expected: transformers' own output; None where transformers has no such
-            step by itself, and the reference computation's output is the target.
-        grad: also compare the gradients with respect to inputs and parameters.
-        explains: known mistakes are recognised on it; False where wrong code stops
-            for reasons of its own, such as an index beyond the table.
-        extra: keyword arguments that both sides get.
-        detail: what is special about the inputs: "on a batch of one".
-        known: what the reference computation gave on it, right and with mistakes.
-    """
-
-    source: str
-    cfg: Config
-    inputs: tuple[Tensor, ...]
-    params: dict[str, Tensor] = field(default_factory=dict)
-    buffers: dict[str, Tensor] = field(default_factory=dict)
-    expected: Tensor | None = None
-    grad: bool = False
-    explains: bool = True
-    extra: dict = field(default_factory=dict)
-    detail: str = ""
-    known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @property
-    def label(self) -> str:
-        """Source and detail, for a sentence: "on {label}"."""
-        return f"{self.source}, {self.detail}" if self.detail else self.source
-
 
 @dataclass(frozen=True)
 class Source:
@@ -135,7 +109,38 @@ def _run(label: str, reference: Reference, tokens: Tensor) -> Source:
     return Source(label, reference, tokens, logits, activations, weights)
 
 
-def noise(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    """Standard normal numbers, the same every time, whatever the global seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, generator=generator)
+def _keep(name: str, answer: object, judge) -> Path | None:
+    """Save what passed in my_gpt2.py."""
+    return my_code.save(name, answer)
+
+
+def _link(page: Path, slug: str) -> str:
+    """An entry of a page, from the notebooks' folders."""
+    root = Path(__file__).resolve().parents[2]
+    return f"../../{page.resolve().relative_to(root).as_posix()}#{slug}"
+
+
+COURSE = Course(
+    models=lambda: [stirred().reference.model, current_reference().model],
+    reference=current_reference,
+    keep=_keep,
+    link=_link,
+    scope={
+        "torch": torch,
+        "nn": nn,
+        "F": F,
+        "Tensor": Tensor,
+        "math": math,
+        "np": np,
+        "einops": einops,
+        "einsum": einops.einsum,
+        "rearrange": einops.rearrange,
+        "reduce": einops.reduce,
+        "repeat": einops.repeat,
+        "Counter": collections.Counter,
+        "pairwise": itertools.pairwise,
+        "Config": Config,
+    },
+)
+
+exercise = partial(Check, course=COURSE)

@@ -1,0 +1,291 @@
+"""What is certain of an answer that no mistake explains: facts, no guesses."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from helpers.checks import crash, narrow, walk
+from helpers.checks.case import Case
+from helpers.checks.observe import Built, Seen, build, run, same
+from helpers.checks.report import Mistake
+from helpers.checks.trace import Recorder, first_departure
+
+CHANGES_ITS_INPUT = Mistake(
+    "changes-its-input",
+    "Your code writes into the tensor it was given. Others still need it: "
+    "the residual stream goes on after this step.",
+    "`x = x - mean` makes a new tensor; `x -= mean` and names that end in "
+    "an underscore (`sub_`, `masked_fill_`) do not",
+)
+
+RANDOM = Mistake(
+    "random",
+    "The same input gives another output the second time.",
+    "look for dropout, random numbers, or something kept from the first call",
+)
+
+_NO_RETURN = Mistake(
+    "no-return",
+    "Your code returns None: the result is computed and dropped.",
+    "end with `return ...`",
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One answer on one case, under the lens."""
+
+    judgement: object
+    built: Built
+    case: Case
+    seen: Seen
+
+    @property
+    def kind(self):
+        return self.judgement.kind
+
+    @property
+    def target(self) -> Tensor:
+        return self.judgement.target(self.case)
+
+    @property
+    def candidate(self):
+        return self.judgement.candidate
+
+    @property
+    def stages(self) -> dict:
+        return self.kind.stages(self.case) if self.kind.stages else {}
+
+    def wrong_part(self, backward: bool = False) -> list[Mistake]:
+        """The first of the answer's own parts that is wrong on its right input."""
+        if not self.kind.made_of_parts:
+            return []
+        course = build(self.judgement.own, self.case).module
+        return walk.wrong_part(self.built.module, course, self.case, backward)
+
+    def wrong_wiring(self) -> list[Mistake]:
+        """The first part that is not given what it should get."""
+        if not self.kind.made_of_parts:
+            return []
+        course = build(self.judgement.own, self.case).module
+        files = crash.files_of(self.candidate)
+        return walk.wrong_wiring(
+            self.built.module, course, self.case, files, self.stages
+        )
+
+    def again(self, case: Case) -> object:
+        """What the answer returns on a case."""
+        return self.judgement._adapted(run(self.built.runner, case), case).output
+
+
+def changed_parameters(builds: list[Built], cases: list[Case]) -> Mistake | None:
+    """Whether running the answer left its own weights as they were."""
+    for built, case in zip(builds, cases, strict=True):
+        for name, p in built.params.items():
+            if p.shape != case.params[name].shape or not torch.equal(
+                p, case.params[name]
+            ):
+                return Mistake(
+                    "changes-its-parameters",
+                    f"Running your code changes its own parameter `{name}`, so that "
+                    "the next run is another function.",
+                    "weights are for the optimizer to change; `forward` reads them "
+                    "and makes new tensors",
+                )
+    return None
+
+
+def narrowed(look: Look, where: str) -> list[Mistake]:
+    """What can be said for certain of a wrong output.
+
+    Args:
+        where: " on {the case}" where only some of them are wrong.
+    """
+    output, target, axes = look.seen.output, look.target, look.kind.axes
+    if look.seen.error is not None:
+        told = crash.describe(look.seen.error, look.candidate, where)
+        return look.wrong_part() or [told]
+    if output is None:
+        return [_NO_RETURN]
+    if not isinstance(output, Tensor):
+        return [_not_a_tensor(output)]
+    if output.shape != target.shape:
+        return [
+            *_returns_a_step(look),
+            *narrow.right_numbers(output, target, axes),
+            Mistake(
+                "wrong-shape",
+                f"Your output has shape {list(output.shape)}{where}; it should be "
+                f"{list(target.shape)}, which is [{', '.join(axes)}].",
+                "print the shape after each line and see where it leaves the plan",
+            ),
+            *_departure(look),
+        ]
+    if output.dtype != target.dtype:
+        return [
+            Mistake(
+                "wrong-dtype",
+                f"Your output is {output.dtype}; it should be {target.dtype}.",
+                "look for a conversion such as `.double()` or `.long()`",
+            )
+        ]
+    return _wrong_values(look, where)
+
+
+def _not_a_tensor(output) -> Mistake:
+    told, hint = type(output).__name__, "return the tensor itself"
+    if type(output).__module__ == "torch.return_types":  # of `x.max(dim=-1)`
+        told = f"a pair, values and indices (`{told}` along an axis gives both)"
+        hint = "`.indices` says where, `.values` how much"
+    return Mistake("not-a-tensor", f"Your code returns {told}, not a tensor.", hint)
+
+
+def _wrong_values(look: Look, where: str) -> list[Mistake]:
+    kind, output = look.kind, look.seen.output.detach()
+    mine, goal = kind.view(output), kind.view(look.target)
+    told = []
+    if mine.isnan().any() and not goal.isnan().any():
+        told.append("it contains NaN")
+    factor = narrow.ratio(mine, goal)
+    if factor is not None and abs(factor - 1) > 2e-3:
+        told.append(f"it is {factor:.4g} times the target everywhere")
+    place = narrow.where(mine, goal, kind.axes, kind.tolerance)
+    if place:
+        told.append(f"it differs at {place}")
+    found = kind.facts(output, look.case) if kind.facts else []
+    if any(fact.exact for fact in found):
+        return found
+    found += _returns_a_step(look) or _departure(look)
+    if kind.causal and _sees_the_future(look):
+        found.append(_SEES_THE_FUTURE)
+    again = look.again(look.case)
+    if isinstance(again, Tensor) and not same(again, output):
+        return [RANDOM]
+    if found and not told:
+        return found
+    how = "; ".join(told) or "it differs everywhere"
+    return [
+        *found,
+        Mistake(
+            "wrong-values",
+            f"The shape is right and the values are not{where}: {how}.",
+            "compare your lines with the equation, one symbol at a time",
+        ),
+    ]
+
+
+def _departure(look: Look) -> list[Mistake]:
+    """The first stage that the answer does not make, with the line."""
+    walked = look.wrong_part() or look.wrong_wiring()
+    if walked or look.kind.stages is None:
+        return walked
+    recorder = Recorder(crash.files_of(look.candidate))
+    with recorder:
+        run(look.built.runner, look.case)
+    departure = first_departure(look.stages, recorder.steps)
+    if departure is None:
+        return []
+    if departure.first is None:
+        return [
+            Mistake(
+                "changes-the-right-result",
+                "Your code makes the right result and then does something more to it.",
+                "the equation ends one step earlier",
+                line=departure.line,
+            )
+        ]
+    told = f"Your computation is right up to {departure.last}; it departs at "
+    if not departure.last:
+        told = "None of the usual steps is found in your computation, not even "
+    return [
+        Mistake(
+            "departs-at-" + departure.first.replace(" ", "-").replace("_", "-"),
+            f"{told}{departure.first}.",
+            line=departure.line or None,
+        )
+    ]
+
+
+def _returns_a_step(look: Look) -> list[Mistake]:
+    """An answer that hands back its input, or a right result of an earlier step."""
+    steps, output = {"what it was given": look.case.inputs[0]}, look.seen.output
+    for name, value in look.stages.items():
+        steps |= value if isinstance(value, dict) else {name: value}
+    for name, value in steps.items():
+        several = value if isinstance(value, tuple) else (value,)
+        if any(same(output, v) and not same(v, look.target) for v in several):
+            return [
+                Mistake(
+                    "returns-an-earlier-step",
+                    f"Your code returns {name}; what should follow is not in it.",
+                    "look at the name in your `return`",
+                )
+            ]
+    return []
+
+
+_SEES_THE_FUTURE = Mistake(
+    "sees-the-future",
+    "When only the last position's input changes, earlier outputs change too: a "
+    "position sees what comes after it.",
+    "look at the causal mask",
+)
+
+
+def _sees_the_future(look: Look) -> bool:
+    first = look.case.inputs[0]
+    if first.ndim < 2 or first.shape[1] < 2:
+        return False
+    other = first.clone()
+    other[:, -1] = first[:, 0] + 1 if first.is_floating_point() else first[:, 0]
+    a = run(look.built.runner, look.case).output
+    changed = replace(look.case, inputs=(other, *look.case.inputs[1:]))
+    b = run(look.built.runner, changed).output
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape):
+        return False
+    return not same(a[:, :-1], b[:, :-1], look.kind.tolerance)
+
+
+def wrong_gradient(look: Look, good: Seen, equal) -> Mistake:
+    """Which gradients are missing or wrong, where the output is right."""
+    mine, names = look.seen, {f"input {i}": "the input" for i in range(9)}
+    if mine.error is not None:
+        where = " when gradients are asked for"
+        return crash.describe(mine.error, look.candidate, where)
+    none = [n for n, g in mine.gradients.items() if g is None]
+    none = [n for n in none if good.gradients.get(n) is not None]
+    if none and len(none) == len(mine.gradients):
+        return Mistake(
+            "not-differentiable",
+            "The output is right, but no gradient flows through it: the model "
+            "could not be trained.",
+            "look for `detach`, `no_grad`, `.data`, `.item()` or numpy",
+        )
+    if none:
+        told = _some([names.get(n, f"`{n}`") for n in none])
+        return Mistake(
+            "without-a-gradient",
+            f"The output is right, but no gradient reaches {told}.",
+            "look for `detach`, `.data`, or a tensor copied into a new one",
+        )
+    off = [
+        names.get(n, f"`{n}`")
+        for n in mine.gradients.keys() & good.gradients.keys()
+        if not equal(
+            Seen(gradients={n: mine.gradients[n]}),
+            Seen(gradients={n: good.gradients[n]}),
+        )
+    ]
+    return Mistake(
+        "wrong-gradient",
+        f"The output is right, but the gradient of {_some(sorted(off))} is not: "
+        "part of the computation is hidden from autograd.",
+        "look for `detach`, `no_grad`, `.data` or numpy in the middle",
+    )
+
+
+def _some(names: list[str]) -> str:
+    """The first few of many, in a sentence."""
+    more = [f"{len(names) - 3} more"] if len(names) > 4 else []
+    return " and ".join([*names[: 3 if more else 4], *more])

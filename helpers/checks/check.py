@@ -1,5 +1,6 @@
 """A check: judge an answer, say what is wrong with it, keep what passes."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,15 @@ class Check:
             for entry in check.page.mistakes.values():
                 made += mutant.mutants(self.parts, check.title, entry, self._names)
         return made
+
+    def right_answers(self):
+        """The course's own answer, and every other idiom of the pages."""
+        yield self.own
+        for check in (*self.steps, self):
+            for _, code in check.page.right:
+                with contextlib.suppress(Exception):  # a library that is not there
+                    parts = mutant.changed(self.parts, check.title, code)
+                    yield mutant.make(parts, self._names)
 
     def pairs_of_mutants(self):
         """Two mistakes at once, one pair after the other."""

@@ -1,5 +1,6 @@
 """What is certain of an answer that no mistake explains: facts, no guesses."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,9 +8,9 @@ from torch import Tensor
 
 from helpers.checks import crash, narrow, walk
 from helpers.checks.case import Case
-from helpers.checks.observe import Built, Seen, build, run, same
+from helpers.checks.observe import Built, Seen, build, mutant_run, run, same
 from helpers.checks.report import Mistake
-from helpers.checks.trace import Recorder, first_departure
+from helpers.checks.trace import Recorder, RightValues, first_departure
 
 CHANGES_ITS_INPUT = Mistake(
     "changes-its-input",
@@ -156,7 +157,9 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     found = kind.facts(output, look.case) if kind.facts else []
     if any(fact.exact for fact in found):
         return found
-    found += _returns_a_step(look) or _departure(look)
+    departs = _returns_a_step(look) or _departure(look)
+    at = departs[0].stage if departs else ""
+    found = [fact for fact in found if fact.stage in ("", at)] + departs
     if kind.causal and _sees_the_future(look):
         found.append(_SEES_THE_FUTURE)
     again = look.again(look.case)
@@ -176,35 +179,47 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
 
 
 def _departure(look: Look) -> list[Mistake]:
-    """The first stage that the answer does not make, with the line."""
-    walked = look.wrong_part() or look.wrong_wiring()
-    if walked or look.kind.stages is None:
-        return walked
+    """Where the answer leaves the right computation, with the line."""
+    part = look.wrong_part()
+    if part:
+        return part
+    if not look.kind.made_of_parts and look.kind.stages is None:
+        return []
     recorder = Recorder(crash.files_of(look.candidate))
     with recorder:
-        run(look.built.runner, look.case)
-    departure = first_departure(look.stages, recorder.steps)
-    if departure is None:
+        output = run(look.built.runner, look.case).output
+    found = first_departure(look.stages, recorder, output, _right_values(look))
+    wired = look.wrong_wiring()
+    if wired:
+        return [replace(wired[0], line=found.line or wired[0].line), *wired[1:]]
+    if look.kind.stages is None:
         return []
-    if departure.first is None:
-        return [
-            Mistake(
-                "changes-the-right-result",
-                "Your code makes the right result and then does something more to it.",
-                "the equation ends one step earlier",
-                line=departure.line,
-            )
-        ]
-    told = f"Your computation is right up to {departure.last}; it departs at "
-    if not departure.last:
+    if found.first is None:
+        told = "Your code makes the right result and then does something more to it."
+        hint = "the equation ends one step earlier"
+        slug = "changes-the-right-result"
+        return [Mistake(slug, told, hint, line=found.line)] if found.line else []
+    told = f"Your computation is right up to {found.last}; it departs at "
+    if not found.last:
         told = "None of the usual steps is found in your computation, not even "
-    return [
-        Mistake(
-            "departs-at-" + departure.first.replace(" ", "-").replace("_", "-"),
-            f"{told}{departure.first}.",
-            line=departure.line or None,
-        )
-    ]
+    slug = "departs-at-" + found.first.replace(" ", "-").replace("_", "-")
+    hint = "compare this line with the equation, one symbol at a time"
+    hint = hint if found.line else "is each line's result used by the next?"
+    line, told = found.line or None, f"{told}{found.first}."
+    return [Mistake(slug, told, hint, line=line, stage=found.first)]
+
+
+def _right_values(look: Look) -> RightValues:
+    """What the course's answer and the page's other right ones make on the way."""
+    if "right values" not in look.case.made:
+        recorder = Recorder()
+        with warnings.catch_warnings(), torch.no_grad(), recorder:
+            warnings.simplefilter("ignore")
+            for answer in look.judgement.right_answers():
+                mutant_run(answer, look.judgement.own, look.case)
+        values = [step.value for step in recorder.steps]
+        look.case.made["right values"] = RightValues(values)
+    return look.case.made["right values"]
 
 
 def _returns_a_step(look: Look) -> list[Mistake]:

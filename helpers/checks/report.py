@@ -18,6 +18,7 @@ class Mistake:
         exact: True only where the answer's output *equals* this mistake's.
         line: the person's own line of code, where one can be named.
         page: where more can be read about it, and its wrong code seen.
+        stage: of a fact that only holds where the computation departs at this stage.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Mistake:
     exact: bool = False
     line: str | None = None
     page: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ parameters alone, is the output right, is it the same again, are the gradients r
 The first that is answered with no ends the judgement.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -102,6 +102,10 @@ class Judgement:
 
     def _prepared(self, answer):
         return self.kind.prepare(answer) if self.kind.prepare else answer
+
+    def right_answers(self) -> Iterator:
+        """The course's answer, and the page's in other idioms."""
+        return map(self._prepared, self.check.right_answers())
 
     def target(self, case: Case) -> Tensor:
         """transformers' own output, or the course's."""

@@ -1,7 +1,15 @@
-"""Recording what somebody's code computes, in any idiom, with each step's line."""
+"""Where somebody's computation goes wrong, in any idiom, and on which line.
+
+Every tensor that their code makes is recorded, with the tensors it was made of. A value
+is right when a right answer makes it too: the solution, or one of the page's other
+idioms, whose every step is recorded in the same way. What leads to a right value is
+right as well. The first value of the rest, on the way to what is returned, is where the
+computation departs, and its line is the one to look at.
+"""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,35 +19,66 @@ from helpers.checks.crash import line_of
 from helpers.checks.observe import TOLERANCE
 
 _MOST = 4000  # operations kept: a loop over heads and positions stays below that
+_FAR = 1e4  # masked scores may hold -1e5 as well as -inf
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Step:
-    """One tensor that the person's code made, and the line that made it."""
+    """One tensor that the person's code made.
+
+    Attributes:
+        value: a copy, as it was then.
+        line: the person's line that made it; "" for none of theirs.
+        parents: the steps that it was made of.
+        fixed: it hangs on no input and no parameter, as a mask does.
+    """
 
     value: Tensor
     line: str
+    parents: list["Step"] = field(default_factory=list)
+    fixed: bool = False
 
 
 class Recorder(TorchFunctionMode):
-    """Keeps every tensor that torch makes under it, in order."""
+    """Keeps every tensor that torch makes under it, in order.
 
-    def __init__(self, files: set[str]):
+    Args:
+        files: the person's files or cells, to name lines of.
+    """
+
+    def __init__(self, files: Set[str] = frozenset()):
         super().__init__()
-        self.files = files
-        self.steps: list[Step] = []
-        self.in_place: list[str] = []
+        self.files, self.steps = files, []
+        self._made: dict[int, Step] = {}  # by storage: who wrote there last
+        self._alive: list[Tensor] = []  # so that no storage's address is used again
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if len(self.steps) < _MOST:
-            for value in out if isinstance(out, (tuple, list)) else (out,):
-                if isinstance(value, Tensor):
-                    self.steps.append(Step(value.detach().clone(), self._line()))
+            self._keep(func, out, [*args, *(kwargs or {}).values()])
         return out
 
+    def _keep(self, func: Callable, out, args: list) -> None:
+        used = list(_tensors(args))
+        parents = [self._made[k] for x in used if (k := _key(x)) in self._made]
+        # a tensor that nobody made here: an input, or a parameter
+        fixed = all(_key(x) in self._made for x in used)
+        fixed = fixed and all(step.fixed for step in parents)
+        if getattr(func, "__name__", "") == "__setitem__":
+            out = args[0]
+        for value in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(value, Tensor):
+                step = Step(value.detach().clone(), self._line(), parents, fixed)
+                self.steps.append(step)
+                self._alive.append(value)
+                self._made[_key(value)] = step
+
+    def step_of(self, value) -> Step | None:
+        """The step that made a tensor, or wrote to it last."""
+        return self._made.get(_key(value)) if isinstance(value, Tensor) else None
+
     def _line(self) -> str:
-        frame = sys._getframe(2)
+        frame = sys._getframe(3)
         while frame is not None:
             if frame.f_code.co_filename in self.files:
                 return line_of(frame, frame.f_lineno)
@@ -47,14 +86,86 @@ class Recorder(TorchFunctionMode):
         return ""
 
 
+def _key(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
+
+
+def _tensors(values: Iterable) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
+
+
+class RightValues:
+    """The values that right answers make on the way, to be recognised by."""
+
+    def __init__(self, values: Iterable[Tensor]):
+        rows: dict[int, dict[tuple, Tensor]] = {}
+        open_ = list(values)
+        while open_:
+            value = open_.pop()
+            print_ = _fingerprint(value)
+            if print_ is None:
+                continue
+            seen = rows.setdefault(len(print_), {})
+            told = f"{print_.mean():.5g}", f"{print_.square().mean():.5g}"
+            if told not in seen:  # many right answers make the same numbers
+                seen[told] = print_
+                open_ += _slices(value)
+        self._tables = {n: torch.stack([*r.values()]) for n, r in rows.items()}
+
+    def has(self, value: Tensor) -> bool:
+        """Whether a right answer makes these numbers, in whatever order of axes."""
+        print_ = _fingerprint(value)
+        if print_ is None or len(print_) not in self._tables:
+            return False
+        return bool(_equal_rows(self._tables[len(print_)], print_).any())
+
+
+def _slices(value: Tensor) -> Iterator[Tensor]:
+    """What a loop over one axis makes: each head, each text, each position apart."""
+    for axis, size in enumerate(value.shape[:-1]):
+        if 1 < size <= 16 and value.numel() // size > 3:
+            yield from value.unbind(axis)
+
+
+def _fingerprint(value: Tensor) -> Tensor | None:
+    """The numbers in ascending order.
+
+    One number repeated says nothing: there is no fingerprint of it. Of two different
+    numbers, as in a mask, it is the share of the rarer one, whatever their names.
+    """
+    value = value.detach().flatten()
+    if value.is_complex() or not value.numel():
+        return None
+    value = value.double().nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR)
+    value = value.clamp(-_FAR, _FAR).sort().values
+    if value[0] == value[-1]:
+        return None
+    if not ((value != value[0]) & (value != value[-1])).any():
+        share = (value == value[0]).double().mean()
+        return torch.stack([share.new_tensor(-1.0), torch.minimum(share, 1 - share)])
+    return value
+
+
+def _equal_rows(table: Tensor, row: Tensor) -> Tensor:
+    near = table.abs() < _FAR
+    same_place = (near == (row.abs() < _FAR)).all(1)
+    scale = torch.where(near, table.abs(), 0.0).amax(1).clamp_min(1e-30)
+    off = torch.where(near, (table - row).abs(), 0.0).amax(1)
+    return same_place & (off <= 10 * TOLERANCE * scale)
+
+
 @dataclass(frozen=True)
 class Departure:
     """How far an answer is right.
 
     Attributes:
-        last: the last stage that the person's code makes, or None.
-        first: the first stage after it, which the code never makes; None where the
-            last stage of all was made, and something more was done after it.
+        last: the last stage that its result is made of, or None.
+        first: the first stage that its result lacks; None where none is lacking, and
+            something more was done at the end.
         line: the person's line where the two part, or "".
     """
 
@@ -67,77 +178,73 @@ Values = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
 
 
 def first_departure(
-    stages: dict[str, Values | dict[str, Values]], steps: list[Step]
-) -> Departure | None:
-    """Compare the stages of the right computation with what was recorded.
+    stages: dict[str, Values | dict[str, Values]],
+    recorder: Recorder,
+    output: object,
+    right: RightValues,
+) -> Departure:
+    """Compare what somebody's result is made of with the right computation.
 
-    A stage counts as made when some recorded tensor holds the same numbers, in
-    whatever order of axes. Stages that a right answer may well skip (one fused call
-    makes none of them) do no harm: only what follows the *last* stage that was made
-    is called a departure. Stages in a dictionary of their own are made side by side
-    (q, k and v): where one of them is the last, all of them should be there.
+    Args:
+        stages: names and values of its steps, in order. Those in a dictionary of their
+            own are made side by side (q, k and v): all of them should be there. Others
+            a right answer may well skip: one fused call makes none of them.
+        recorder: what was recorded.
+        output: what was returned; where it is no tensor, all that was made counts.
+        right: what right answers make.
     """
-    groups = [
-        value if isinstance(value, dict) else {name: value}
-        for name, value in stages.items()
-    ]
-    values = {name: value for group in groups for name, value in group.items()}
-    found = {}
-    for name, value in values.items():
-        fingerprints = _fingerprints(value)
-        for i, step in enumerate(steps):
-            if any(_alike(fingerprint, step.value) for fingerprint in fingerprints):
-                found[name] = i
-                break
-    names = list(values)
-    made = [name for name in names if name in found]
+    end = recorder.step_of(output)
+    before = _ancestors(end) if end else {id(step) for step in recorder.steps}
+    used = [step for step in recorder.steps if id(step) in before]
+    wrong = _first_wrong(used, right)
+    line = wrong.line if wrong else ""
+    groups = [v if isinstance(v, dict) else {name: v} for name, v in stages.items()]
+    names = [name for group in groups for name in group]
+    made = [n for group in groups for n, v in group.items() if _made(v, used)]
+    if wrong and made[-1:] not in ([], names[-1:]):
+        # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
+        undone = [step for step in wrong.parents if step.line == line]
+        values = {name: value for group in groups for name, value in group.items()}
+        made = [name for name in made if not _made(values[name], undone)]
+    for group in groups:
+        lacking = [name for name in group if name not in made]
+        if lacking and len(lacking) < len(group):
+            there = " and ".join(name for name in group if name in made)
+            return Departure(there, lacking[0], line)
     if made and made[-1] == names[-1]:
-        line = _next_numbers(steps[found[names[-1]] + 1 :], values[names[-1]])
-        return Departure(names[-1], None, line) if line else None
-    last = told = made[-1] if made else None
-    first = names[names.index(last) + 1] if last else names[0]
-    group = next((g for g in groups if last in g), {})
-    missing = [name for name in group if name not in found]
-    if missing:
-        first, told = missing[0], " and ".join(n for n in group if n in found)
-        before = [n for n in made if names.index(n) < names.index(first)]
-        last = before[-1] if before else None
-    after = steps[found[last] + 1 :] if last else steps
-    line = _next_numbers(after, values[last] if last else ())
-    return Departure(told, first, line)
+        return Departure(names[-1], None, line)
+    last = made[-1] if made else None
+    return Departure(last, names[names.index(last) + 1] if last else names[0], line)
 
 
-def _next_numbers(steps: list[Step], good: Values) -> str:
-    """The first line that makes new numbers: views of good ones are good as well."""
-    fingerprints = _fingerprints(good)
-    for step in steps:
-        if step.line and not any(_alike(g, step.value) for g in fingerprints):
-            if step.value.is_floating_point() and not _only_two_values(step.value):
-                return step.line
-    return ""
+def _ancestors(step: Step) -> set[int]:
+    """The identities of the steps that a step was made of, its own included."""
+    found, open_ = set(), [step]
+    while open_:
+        one = open_.pop()
+        if id(one) not in found:
+            found.add(id(one))
+            open_ += one.parents
+    return found
 
 
-def _only_two_values(value: Tensor) -> bool:
-    """A mask, zeros or ones: made on the way, and no part of the numbers."""
-    return value.numel() > 1 and value.unique().numel() <= 2
+def _made(value: Values, used: list[Step]) -> bool:
+    several = RightValues(value if isinstance(value, tuple) else (value,))
+    return any(several.has(step.value) for step in used)
 
 
-def _fingerprints(value: Values) -> list[Tensor]:
-    return [_sorted(v) for v in (value if isinstance(value, tuple) else (value,))]
-
-
-def _sorted(value: Tensor) -> Tensor:
-    return value.detach().flatten().double().sort().values
-
-
-def _alike(fingerprint: Tensor, value: Tensor) -> bool:
-    if value.numel() != fingerprint.numel() or not value.is_floating_point():
-        return False
-    value = torch.nan_to_num(_sorted(value), neginf=-1e30, posinf=1e30)
-    fingerprint = torch.nan_to_num(fingerprint, neginf=-1e30, posinf=1e30)
-    finite = fingerprint.abs() < 1e4  # masked scores may hold -1e5 as well as -inf
-    if not torch.equal(finite, value.abs() < 1e4):
-        return False
-    kept, mine = fingerprint[finite], value[finite]
-    scale = kept.abs().max().item() if kept.numel() else 1.0
-    return torch.allclose(kept, mine, rtol=0, atol=10 * TOLERANCE * scale)
+def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
+    """The first step of the person's that is not right, nor leads to what is."""
+    good = {id(step) for step in used if right.has(step.value)}
+    open_ = [step for step in used if id(step) in good]
+    while open_:  # what leads to a right value is right
+        for parent in open_.pop().parents:
+            if id(parent) not in good:
+                good.add(id(parent))
+                open_.append(parent)
+    for step in used:
+        print_ = _fingerprint(step.value)
+        says_nothing = print_ is None or step.fixed and print_[0] != -1
+        if step.line and id(step) not in good and not says_nothing:
+            return step
+    return None

@@ -82,7 +82,8 @@ def facts(output: Tensor, case: Case) -> list[Mistake]:
         return []
     told = f"Your eps is about {eps:.2g}; GPT-2 was trained with "
     told += "`cfg.layer_norm_eps`, 1e-05."
-    return [Mistake("another-eps", told, "`self.cfg.layer_norm_eps`")]
+    stage = "the variance with eps added"
+    return [Mistake("another-eps", told, "`self.cfg.layer_norm_eps`", stage=stage)]
 
 
 def fresh(parameters: dict[str, Tensor]) -> str | None:

@@ -34,6 +34,7 @@ def trouble(check, code, slug: str) -> str | None:
         return f"{code.place}: {type(error).__name__}: {error}"
     report = check.examine(answer)
     told = [m.name for m in report.mistakes if m.exact]
+    told = told or [m.name for m in report.mistakes][:1]  # an error that names it
     alike = {slug, *check.page.mistakes[slug].looks_like}
     alike |= {e.slug for e in check.page.mistakes.values() if slug in e.looks_like}
     fits = set(told) == alike if report.one_of else told == [slug]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ALSO = "<details><summary>Also typed</summary>"  # until </details>
 SECTIONS = ("Solution", "Hints", "Right answers", "Mistakes")
 
 
@@ -118,7 +119,7 @@ def read(path: Path) -> Page:
                 entry.ways.append(Way(code, told or entry.does))
         elif block.kind == "item" and section == "Hints":
             page.hints.append(block.text)
-        elif block.kind == "paragraph" and block.text == "Also typed:" and entry:
+        elif block.kind == "also" and entry:
             also = True
         elif block.kind == "paragraph" and block.text.startswith("Or: ") and entry:
             told = block.text.removeprefix("Or: ")  # of the ways that follow
@@ -177,7 +178,10 @@ def _blocks(path: Path) -> Iterator[_Block]:
     while number < len(lines):
         line, start = lines[number], number + 1
         number += 1
-        if not line.strip() or line.startswith("<!--"):
+        if line in (ALSO, "Also typed:"):
+            yield _Block("also", line, start)
+            continue
+        if not line.strip() or line.startswith(("<!--", "<details>", "</details>")):
             continue
         fence = re.fullmatch(r"(`{3,})(\w*)", line)
         heading = re.fullmatch(r"(#{1,3}) (.+)", line)
@@ -200,4 +204,4 @@ def _blocks(path: Path) -> Iterator[_Block]:
 
 def _goes_on(line: str) -> bool:
     """Whether a line belongs to the paragraph or item above it."""
-    return bool(line.strip()) and not re.match(r"```|#{1,3} |\d+\. |<!--", line)
+    return bool(line.strip()) and not re.match(r"```|#{1,3} |\d+\. |<", line)

@@ -152,11 +152,15 @@ class Check:
 
     @cached_property
     def mutants(self) -> list[mutant.Mutant]:
-        """Every mistake of the page, and of the steps' pages, as a wrong answer."""
+        """Every mistake of the page, and of the steps' pages, as a wrong answer.
+
+        The page's own come first: where a step's has the same name, its words count.
+        """
         made = []
-        for check in (*self.steps, self):
+        for check in (self, *self.steps):
             for entry in check.page.mistakes.values():
-                made += mutant.mutants(self.parts, check.title, entry, self._names)
+                if check is self or not entry.only_here:
+                    made += mutant.mutants(self.parts, check.title, entry, self._names)
         return made
 
     def right_answers(self):

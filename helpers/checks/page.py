@@ -12,6 +12,7 @@ from pathlib import Path
 
 ALSO = "<details><summary>Also typed</summary>"  # until </details>
 SECTIONS = ("Solution", "Hints", "Right answers", "Mistakes")
+SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class PageError(Exception):
@@ -48,6 +49,7 @@ class Entry:
         also: other typings of it, for the tests.
         gradient: the output is right, and only the gradient tells.
         alone: not tried in pairs.
+        only_here: no mistake of the exercises that this one is a step of.
         not_with: slugs with which it is not tried.
         looks_like: slugs that have the same output, each with the reason.
     """
@@ -60,6 +62,7 @@ class Entry:
     also: list[Code] = field(default_factory=list)
     gradient: bool = False
     alone: bool = False
+    only_here: bool = False
     not_with: set[str] = field(default_factory=set)
     looks_like: dict[str, str] = field(default_factory=dict)
 
@@ -97,8 +100,8 @@ def read(path: Path) -> Page:
             if section not in SECTIONS:
                 raise PageError(f"{where}: a section is one of {', '.join(SECTIONS)}")
         elif block.kind == "###" and section == "Mistakes":
-            if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", block.text):
-                raise PageError(f"{where}: a slug has small letters, digits and '-'")
+            if not re.fullmatch(SLUG, block.text):
+                raise PageError(f"{where}: a slug has letters, digits, '-', '_', '.'")
             if block.text in page.mistakes:
                 raise PageError(f"{where}: there is a mistake {block.text} already")
             entry, also, told = Entry(block.text), False, ""
@@ -136,8 +139,9 @@ def read(path: Path) -> Page:
 _FLAGS = {
     r"Only the gradient tells\.": lambda e: setattr(e, "gradient", True),
     r"Not tried in pairs\.": lambda e: setattr(e, "alone", True),
-    r"Not tried with `([a-z0-9-]+)`\.": lambda e, slug: e.not_with.add(slug),
-    r"Looks like `([a-z0-9-]+)`: (.+)": lambda e, *why: e.looks_like.update([why]),
+    r"Only in this exercise\.": lambda e: setattr(e, "only_here", True),
+    rf"Not tried with `({SLUG})`\.": lambda e, slug: e.not_with.add(slug),
+    rf"Looks like `({SLUG})`: (.+)": lambda e, *why: e.looks_like.update([why]),
 }
 
 

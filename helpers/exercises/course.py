@@ -117,7 +117,8 @@ def _keep(name: str, answer: object, judge) -> Path | None:
 def _link(page: Path, slug: str) -> str:
     """An entry of a page, from the notebooks' folders."""
     root = Path(__file__).resolve().parents[2]
-    return f"../../{page.resolve().relative_to(root).as_posix()}#{slug}"
+    anchor = slug.lower().replace(".", "")  # as GitHub makes it of a heading
+    return f"../../{page.resolve().relative_to(root).as_posix()}#{anchor}"
 
 
 COURSE = Course(

@@ -1,5 +1,7 @@
 """Which wrong answers explain an answer: those that come to the same thing."""
 
+import contextlib
+import io
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -36,13 +38,23 @@ def explain(
         return []
     # A case that tells something first: it rules out most of them at once.
     order = sorted(range(len(cases)), key=lambda i: not _tells(seen[i]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of wrong code that nobody here has typed
+    with quietly():
         return [
             mutant
             for mutant in wrong
             if all(equal(seen[i], attempt(mutant.answer, cases[i])) for i in order)
         ]
+
+
+@contextlib.contextmanager
+def quietly():
+    """Nobody hears what code says that nobody here has typed."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def pairs_of(singles: Sequence[Mutant], together: Callable) -> Iterable[Mutant]:

@@ -1,6 +1,5 @@
 """What is certain of an answer that no mistake explains: facts, no guesses."""
 
-import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from helpers.checks import crash, narrow, walk
 from helpers.checks.case import Case
+from helpers.checks.explain import quietly
 from helpers.checks.observe import Built, Seen, build, mutant_run, run, same
 from helpers.checks.report import Mistake
 from helpers.checks.trace import Recorder, RightValues, first_departure
@@ -168,6 +168,7 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     if found and not told:
         return found
     how = "; ".join(told) or "it differs everywhere"
+    how += f" ({narrow.example(mine, goal, kind.axes)})"
     return [
         *found,
         Mistake(
@@ -213,8 +214,7 @@ def _right_values(look: Look) -> RightValues:
     """What the course's answer and the page's other right ones make on the way."""
     if "right values" not in look.case.made:
         recorder = Recorder()
-        with warnings.catch_warnings(), torch.no_grad(), recorder:
-            warnings.simplefilter("ignore")
+        with quietly(), torch.no_grad(), recorder:
             for answer in look.judgement.right_answers():
                 mutant_run(answer, look.judgement.own, look.case)
         values = [step.value for step in recorder.steps]

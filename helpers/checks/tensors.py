@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from helpers.checks import crash, facts, narrow
+from helpers.checks import crash, facts
 from helpers.checks.case import Case
 from helpers.checks.explain import (
     explain,
@@ -32,6 +32,7 @@ from helpers.checks.observe import (
     run_backward,
     same,
 )
+from helpers.checks.picture import picture
 from helpers.checks.report import Findings, Mistake
 
 Step = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
@@ -265,9 +266,8 @@ class Judgement:
         for i in bad:
             output, target = seen[i].output, self.target(self.cases[i])
             if isinstance(output, Tensor) and output.is_floating_point():
-                if output.shape == target.shape:
-                    view = self.kind.view
-                    return narrow.picture(view(output), view(target), self.kind.axes)
+                view = self.kind.view
+                return picture(view(output), view(target), self.kind.axes)
         return None
 
     def _wrong_gradients(self, builds: list[Built]) -> Findings | None:

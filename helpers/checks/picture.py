@@ -38,22 +38,25 @@ def _draw_values(target, mine, difference, axes: tuple[str, ...]) -> bytes:
     from matplotlib.figure import Figure
 
     def draw(figure: Figure) -> None:
-        places = dict(left=0.07, right=0.95, bottom=0.2, top=0.88, wspace=0.12)
-        panels = figure.subplots(1, 3, sharey=True, gridspec_kw=places)
-        top = _largest(target, mine)
-        for ax, title, values, limit in zip(
-            panels,
-            ("target", "yours, same colours", "yours − target, its own"),
-            (target, mine, difference),
-            (top, top, _largest(difference)),
-        ):
+        # Places are fixed: finding them takes matplotlib as long as all the rest.
+        top, most = _largest(target, mine), _largest(difference)
+        panels = [
+            (0.06, "target", target, top, None),
+            (0.34, "yours", mine, top, 0.605),
+            (0.68, "yours − target", difference, most, 0.945),
+        ]
+        for left, title, values, limit, bar in panels:
+            ax = figure.add_axes((left, 0.2, 0.255, 0.68))
             image = _heat(ax, values, limit)
             ax.set(title=title, xlabel=axes[-1])
-            if ax is not panels[0]:  # one bar for the two that share a scale
-                figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02)
-        panels[0].set_ylabel(axes[-2])
+            ax.locator_params(integer=True)
+            if bar:  # one for the two that share a scale, one for the difference
+                bar = figure.add_axes((bar, 0.2, 0.008, 0.68))
+                figure.colorbar(image, cax=bar, ticks=[-limit, 0, limit], format="%.2g")
+                bar.tick_params(labelsize=8)
+        figure.axes[0].set_ylabel(axes[-2])
 
-    return _png(draw, (9, 2.6))
+    return _png(draw, (10, 2.6))
 
 
 def _draw_shapes(target: Tensor, mine: Tensor) -> bytes:
@@ -70,6 +73,7 @@ def _draw_shapes(target: Tensor, mine: Tensor) -> bytes:
                 values = values[0]
             _heat(ax, values, _largest(values), aspect="equal")
             ax.set_title(f"{name}: {shape}")
+            ax.locator_params(integer=True)
 
     return _png(draw, (7, 2.6))
 

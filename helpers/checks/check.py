@@ -134,8 +134,12 @@ class Check:
     @cached_property
     def own(self):
         """The course's own answer."""
-        named = isinstance(self.answer, str)
-        return mutant.make(self.parts, self._names) if named else self.answer
+        return self.compiled if isinstance(self.answer, str) else self.answer
+
+    @cached_property
+    def compiled(self):
+        """The same, made of the page's text: as wrong answers are, to the byte."""
+        return mutant.make(self.parts, self._names)
 
     @cached_property
     def parts(self) -> mutant.Parts:

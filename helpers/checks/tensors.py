@@ -99,7 +99,7 @@ class Judgement:
     @cached_property
     def own(self):
         """The course's answer, as a person's would be handed in."""
-        return self._prepared(self.check.own)
+        return self._prepared(self.check.compiled)
 
     def _prepared(self, answer):
         return self.kind.prepare(answer) if self.kind.prepare else answer

@@ -31,10 +31,12 @@ class Step:
         line: the person's line that made it; "" for none of theirs.
         parents: the steps that it was made of.
         fixed: it hangs on no input and no parameter, as a mask does.
+        place: the spot in their code; in a loop, many steps have the same.
     """
 
     value: Tensor
     line: str
+    place: tuple
     parents: list["Step"] = field(default_factory=list)
     fixed: bool = False
 
@@ -68,7 +70,8 @@ class Recorder(TorchFunctionMode):
             out = args[0]
         for value in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(value, Tensor):
-                step = Step(value.detach().clone(), self._line(), parents, fixed)
+                copy = value.detach().clone()
+                step = Step(copy, *self._where(), parents, fixed)
                 self.steps.append(step)
                 self._alive.append(value)
                 self._made[_key(value)] = step
@@ -77,13 +80,16 @@ class Recorder(TorchFunctionMode):
         """The step that made a tensor, or wrote to it last."""
         return self._made.get(_key(value)) if isinstance(value, Tensor) else None
 
-    def _line(self) -> str:
+    def _where(self) -> tuple[str, tuple]:
+        """The person's line that is running, and the spot on it."""
         frame = sys._getframe(3)
         while frame is not None:
-            if frame.f_code.co_filename in self.files:
-                return line_of(frame, frame.f_lineno)
+            code = frame.f_code
+            if code.co_filename in self.files:
+                line = line_of(frame, frame.f_lineno)
+                return line, (code, frame.f_lasti)
             frame = frame.f_back
-        return ""
+        return "", ()
 
 
 def _key(value: Tensor) -> int:
@@ -155,7 +161,7 @@ def _equal_rows(table: Tensor, row: Tensor) -> Tensor:
     same_place = (near == (row.abs() < _FAR)).all(1)
     scale = torch.where(near, table.abs(), 0.0).amax(1).clamp_min(1e-30)
     off = torch.where(near, (table - row).abs(), 0.0).amax(1)
-    return same_place & (off <= 10 * TOLERANCE * scale)
+    return same_place & (off <= TOLERANCE * scale)
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,16 @@ def _made(value: Values, used: list[Step]) -> bool:
 
 def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
     """The first step of the person's that is not right, nor leads to what is."""
-    good = {id(step) for step in used if right.has(step.value)}
+    rounds: dict[tuple, list[Step]] = {}  # a loop makes a value piece by piece
+    for step in used:
+        rounds.setdefault(step.place or (id(step),), []).append(step)
+    good, silent = set(), set()
+    for steps in rounds.values():
+        whole = torch.cat([step.value.flatten().double() for step in steps])
+        if _fingerprint(whole) is None:
+            silent |= {id(step) for step in steps}
+        each_right = [step for step in steps if right.has(step.value)]
+        good |= {id(step) for step in (steps if right.has(whole) else each_right)}
     open_ = [step for step in used if id(step) in good]
     while open_:  # what leads to a right value is right
         for parent in open_.pop().parents:
@@ -243,8 +258,12 @@ def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
                 good.add(id(parent))
                 open_.append(parent)
     for step in used:
-        print_ = _fingerprint(step.value)
-        says_nothing = print_ is None or step.fixed and print_[0] != -1
-        if step.line and id(step) not in good and not says_nothing:
+        no_mask = step.fixed and not _two_valued(step.value)
+        if step.line and id(step) not in good | silent and not no_mask:
             return step
     return None
+
+
+def _two_valued(value: Tensor) -> bool:
+    print_ = _fingerprint(value)
+    return print_ is not None and print_[0] == -1 and len(print_) == 2

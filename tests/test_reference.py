@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from logging import Handler
 from pathlib import Path
 
 import pytest
@@ -142,12 +143,16 @@ def test_loading_says_nothing(folder, capfd):
         "score.weight": torch.zeros(2, 24),
     }
     save_file(load_file(file) | extra, file, metadata={"format": "pt"})
-    bars, level = are_progress_bars_disabled(), logging.get_verbosity()
+    records, level = [], logging.get_verbosity()
+    handler = Handler()  # transformers' own writes past what pytest captures
+    handler.emit = records.append
+    logging.add_handler(handler)
+    logging.enable_progress_bar()  # and huggingface_hub's, which a download shows
     capfd.readouterr()
     load_reference(str(folder)).to_tokens("Hello")
-    said = capfd.readouterr()
-    assert said.out == "" and said.err == ""
-    assert are_progress_bars_disabled() == bars and logging.get_verbosity() == level
+    logging.remove_handler(handler)
+    assert capfd.readouterr() == ("", "") and records == []
+    assert not are_progress_bars_disabled() and logging.get_verbosity() == level
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -266,7 +271,7 @@ def test_weights_of_another_size(folder):
     change(folder / "config.json", n_inner=40)
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(str(folder))
-    assert "h.0.mlp.c_fc.bias is [36] in the file, and [40]" in sentence(error)
+    assert "h.0.mlp" in sentence(error) and "another size" in sentence(error)
 
 
 def test_another_kind_of_model(tmp_path):

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from logging import Handler
+from logging import Handler, getLogger
 from pathlib import Path
 
 import pytest
@@ -146,11 +146,11 @@ def test_loading_says_nothing(folder, capfd):
     records, level = [], logging.get_verbosity()
     handler = Handler()  # transformers' own writes past what pytest captures
     handler.emit = records.append
-    logging.add_handler(handler)
+    getLogger("transformers").addHandler(handler)
     logging.enable_progress_bar()  # and huggingface_hub's, which a download shows
     capfd.readouterr()
     load_reference(str(folder)).to_tokens("Hello")
-    logging.remove_handler(handler)
+    getLogger("transformers").removeHandler(handler)
     assert capfd.readouterr() == ("", "") and records == []
     assert not are_progress_bars_disabled() and logging.get_verbosity() == level
 

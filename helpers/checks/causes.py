@@ -27,7 +27,23 @@ CAUSES = [
         "forward-argument",
         TypeError,
         r"forward\(\) (takes|missing|got)",
-        "`forward` takes self and one tensor",
+        "`forward` takes self, and then what the exercise's docstring lists: no more "
+        "and no fewer",
+    ),
+    (
+        "config-for-a-number",
+        TypeError,
+        r"(not|got|and|in|for|instances of|,|\(|:) *'?(\w+\.)*Config\b|"
+        r"'Config' object is not (subscriptable|iterable|callable)",
+        "`cfg` is the Config, an object that holds every size; a number is one of its "
+        "fields: `cfg.d_model`",
+    ),
+    (
+        "no-such-field",
+        AttributeError,
+        r"'Config' object has no attribute",
+        "a Config has d_model, n_heads, d_head, d_mlp, d_vocab, n_ctx, n_layers, "
+        "layer_norm_eps and init_range",
     ),
     (
         "number-of-arguments",
@@ -47,7 +63,8 @@ CAUSES = [
         (NameError, UnboundLocalError),
         r"",
         "give it a value first, or check the spelling: `self.` in front of your own "
-        "parameters, `self.cfg` for the sizes, and an import for library names",
+        "parameters, `self.cfg` for the sizes, and an import for library names; after "
+        "a restart all names are gone: run the cells above",
     ),
     (
         "sqrt-of-a-number",
@@ -74,8 +91,29 @@ CAUSES = [
         "index-beyond-the-table",
         IndexError,
         r"is out of bounds for dimension|index out of range in self",
-        "the index is larger than the table has rows: d_vocab in W_E, n_ctx in W_pos; "
-        "print the index, and ask whether it counts what the table's rows stand for",
+        "the index is larger than that axis has places: print the index and the shape, "
+        "and ask whether the one counts what the other stands for",
+    ),
+    (
+        "padding-as-a-target",
+        IndexError,
+        r"Target -100 is out of bounds",
+        "-100 says that a position has no target, as on padding: `F.cross_entropy` "
+        "leaves it out with `ignore_index=-100`, which it does by itself",
+    ),
+    (
+        "target-out-of-bounds",
+        IndexError,
+        r"Target -?\d+ is out of bounds",
+        "a target says which of a row's logits is right: from 0 to d_vocab − 1. Print "
+        "the targets and the logits' shape",
+    ),
+    (
+        "not-contiguous",
+        RuntimeError,
+        r"view size is not compatible",
+        "a slice or a transposed tensor does not lie in one piece, as `view` wants it: "
+        "`reshape` takes it, and copies where it has to",
     ),
     (
         "shape-for-a-number",
@@ -88,8 +126,7 @@ CAUSES = [
         "unpacks-another-count",
         ValueError,
         r"values to unpack",
-        "give every axis one name: `batch, position = tokens.shape` has two, an "
-        "activation has three",
+        "give every axis one name: print the shape, and count",
     ),
     (
         "calls-a-tensor",
@@ -135,8 +172,9 @@ CAUSES = [
         "mask-taken-for-numbers",
         (NotImplementedError, RuntimeError),
         r"not implemented for 'Bool'|with a bool tensor is not supported",
-        "a mask of True and False is here where numbers should be: fill the scores "
-        "where it is True, `masked_fill`, and go on with what that returns",
+        "a mask of True and False is here where numbers should be: "
+        "`x.masked_fill(mask, value)` fills x where it is True; go on with what that "
+        "returns",
     ),
     (
         "softmax-without-an-axis",
@@ -209,14 +247,14 @@ CAUSES = [
         (RuntimeError, ValueError),
         r"Expected target size|Expected input batch_size",
         "F.cross_entropy wants a row of logits for each target: flatten both, "
-        "`logits.flatten(0, 1)` and `tokens.flatten()`, after the shift",
+        "`logits.flatten(0, 1)` and `targets.flatten()`, of equally many positions",
     ),
     (
         "gather-shapes",
         RuntimeError,
         r"Index tensor must have the same number of dimensions",
-        "`gather` takes an index with as many axes as the tensor: "
-        "`tokens[:, 1:, None]`, and drop that axis afterwards",
+        "`gather` takes an index with as many axes as the tensor: `index[..., None]` "
+        "has one more; drop that axis afterwards",
     ),
     (
         "cat-shapes",
@@ -243,19 +281,19 @@ CAUSES = [
         RuntimeError,
         r"in-place operation|modified by an inplace",
         "what the backward pass still needs was overwritten: make a new tensor, "
-        "`x = x - mean`, instead of writing into an old one, `x -= mean`",
+        "`x = x - y`, instead of writing into an old one, `x -= y`",
     ),
     (
         "wrong-dtype",
         (RuntimeError, IndexError),
         r"dtype|scalar type|tensors used as indices|Long|Float|Double",
-        "token ids are integers (`long`), everything else here is float32",
+        "token ids are integers (`long`), weights and activations float32",
     ),
     (
         "wrong-device",
         (RuntimeError, AssertionError),
         r"(?i)cuda|device",
-        "do not name a device in `forward`; make new tensors with `device=x.device`",
+        "name no device: make new tensors where the others are, with `device=x.device`",
     ),
     (
         "list-of-modules",

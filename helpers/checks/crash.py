@@ -230,8 +230,61 @@ def _usual_cause(error: BaseException, found) -> tuple[str, str]:
                 continue
             if name == "matmul-shapes" and found and _names_integers(*found):
                 continue
+            if name == "undefined-name":
+                cause = _made_before(getattr(error, "name", None)) or cause
+            if name == "index-beyond-the-table" and found and _first_axis(said, *found):
+                return "index-along-the-first-axis", _FIRST_AXIS
             return name, cause
     return "crash", "read the line from right to left, and print shapes before it"
+
+
+_IMPORTS = {
+    "torch": "import torch",
+    "nn": "from torch import nn",
+    "F": "from torch.nn import functional as F",
+    "Tensor": "from torch import Tensor",
+    "math": "import math",
+    "np": "import numpy as np",
+    "einops": "import einops",
+    "einsum": "from einops import einsum",
+    "rearrange": "from einops import rearrange",
+    "repeat": "from einops import repeat",
+    "reduce": "from einops import reduce",
+    "dataclass": "from dataclasses import dataclass",
+    "Config": "from helpers import Config",
+}
+_FIRST_AXIS = (
+    "`x[ids]` takes whole rows, along the first axis; where ids count the last axis, "
+    "as token ids do in logits, `x.scatter(-1, ids, ...)` writes at them and "
+    "`x.gather(-1, ids)` reads"
+)
+
+
+def _made_before(name: str | None) -> str:
+    """What to do about a name that an earlier cell makes, as after a restart."""
+    from helpers import checks  # all of them: this module is a part of each
+
+    above = "run the cells above (Run > Run All Above Selected Cell)"
+    if name in _IMPORTS:
+        return f"after a restart all imports are gone: {above}, or `{_IMPORTS[name]}`"
+    exercises = (getattr(checks, exercise) for exercise in checks.__all__)
+    if name in {"reference", *(getattr(e, "answer", None) for e in exercises)}:
+        told = f"`{name}` is made by an earlier cell of this notebook"
+        return f"{told}. After a restart all names are gone: {above}"
+    return ""
+
+
+def _first_axis(said: str, frame, number: int) -> bool:
+    """Whether a line writes at ids of the last axis as if they were of the first."""
+    line = line_of(frame, number)
+    match = re.search(
+        r"index (\d+) is out of bounds for dimension 0 with size (\d+)", said
+    )
+    if not match or not re.search(r"\]\s*=(?!=)", line):
+        return False
+    index, size = map(int, match.groups())
+    shapes = [tensor.shape for _, tensor in _named(frame, line)]
+    return any(len(s) > 1 and s[0] == size and index < s[-1] for s in shapes)
 
 
 _REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")

@@ -172,7 +172,8 @@ class Check:
         return Report(self.name, self.answer, "todo", summary=told)
 
     def _failed(self, *mistakes: Mistake, **more) -> Report:
-        return Report(self.name, self.answer, "failed", mistakes, **more)
+        told = tuple(dict.fromkeys(mistakes))  # two ways may lead to one of them
+        return Report(self.name, self.answer, "failed", told, **more)
 
     def _examine(self, candidate) -> Report:
         if self.prepare is not None:
@@ -373,6 +374,7 @@ class _Judgement:
         if any(crash.left_blank(s.error) for s in seen):
             return self.check._to_do(self.candidate)
         moved = self._changed_parameters(builds)
+        moved = moved or self._on_another_device(seen)
         if moved:
             return self.check._failed(moved)
         seen = [self._adapted(s, c) for s, c in zip(seen, self.cases, strict=True)]
@@ -466,6 +468,15 @@ class _Judgement:
                         "them and makes new tensors",
                     )
         return None
+
+    def _on_another_device(self, seen: list[Seen]) -> Mistake | None:
+        outputs = [s.output for s in seen if isinstance(s.output, Tensor)]
+        away = next((x.device for x in outputs if x.device.type != "cpu"), None)
+        return away and Mistake(
+            "wrong-device",
+            f"Your output is on {away}; what you were given is on the CPU.",
+            "make new tensors where the others are, with `device=x.device`",
+        )
 
     def _changed_inputs(self, seen: list[Seen]) -> list[Mistake]:
         changed = [c for c, s in zip(self.cases, seen, strict=True) if s.changed]

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import ctypes
 import dis
+import functools
 import linecache
 import sys
 import threading
@@ -320,17 +321,22 @@ def _codes(code: types.CodeType):
             yield from _codes(constant)
 
 
-_LIBRARIES = {"torch", "einops", "transformers", "numpy", "matplotlib", "helpers"}
-
-
 def _own(value) -> bool:
-    """Whether a class, function or module is no library's."""
-    if not isinstance(value, (type, types.FunctionType, types.ModuleType)):
+    """Whether a class, function or module is no library's, nor the course's."""
+    if isinstance(value, types.ModuleType):
+        return not _is_library(value.__name__.split(".")[0])
+    if not isinstance(value, (type, types.FunctionType)):
         return False
-    is_module = isinstance(value, types.ModuleType)
-    home = value.__name__ if is_module else getattr(value, "__module__", None)
-    home = str(home).split(".")[0]
-    return home == "__main__" or home not in _LIBRARIES | sys.stdlib_module_names
+    return not _is_library(str(value.__module__).split(".")[0])
+
+
+@functools.cache
+def _is_library(home: str) -> bool:
+    if home == "__main__":
+        return False
+    file = str(getattr(sys.modules.get(home), "__file__", ""))
+    installed = "site-packages" in file or "dist-packages" in file
+    return installed or home == "helpers" or home in sys.stdlib_module_names
 
 
 def spaces_of(candidate) -> list[dict]:

@@ -47,7 +47,7 @@ def same(a: Tensor, b: Tensor, tolerance: float = TOLERANCE) -> bool:
     NaN equals NaN and an infinity its like, so that a mistake that makes NaN is
     recognised by it.
     """
-    if a.shape != b.shape:
+    if a.shape != b.shape or a.device != b.device:
         return False
     if not (a.is_floating_point() or b.is_floating_point()):
         return torch.equal(a, b)

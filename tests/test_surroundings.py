@@ -120,10 +120,21 @@ def settings() -> list:
     ]
 
 
+def inside() -> list:
+    """What an answer sees of them."""
+    errors = [e for e in warnings.filters if e[0] == "error" and e[2] is Warning]
+    return settings()[:9] + [numpy.geterr(), errors, sys.getrecursionlimit() >= 1000]
+
+
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 @pytest.mark.parametrize("name", AROUND)
 def test_a_setting_before_the_check_decides_nothing(name):
-    right, wrong = answer(*PLAIN), answer(*WRONG)
+    seen = []
+    look = "seen.append(inside())"
+    right, wrong = answer(look, *PLAIN, seen=seen, inside=inside), answer(*WRONG)
+    checks.layer_norm.examine(right)
+    neutral = seen[0]
+    seen.clear()
     named = [m.name for m in checks.layer_norm.examine(wrong).mistakes]
     with around(name):
         if name != "recursion":
@@ -135,6 +146,7 @@ def test_a_setting_before_the_check_decides_nothing(name):
             assert settings() == before
     assert report.status == "passed" and not report.notes, report
     assert [m.name for m in same.mistakes] == named
+    assert seen[0] == neutral
 
 
 @pytest.mark.parametrize("name", ["meta", "inference", "dispatch mode", "warnings"])

@@ -17,20 +17,22 @@ from helpers.checks.guard import (
     Untouched,
     functions_of,
     is_blank,
+    make_here,
     reads_global,
     time_limit,
-    undisturbed,
 )
 from helpers.checks.observe import (
     TOLERANCE,
     Built,
     Seen,
     build,
+    line_that_writes,
     run,
     run_backward,
     same,
 )
 from helpers.checks.report import CheckFailed, Mistake, Report, Text, show
+from helpers.checks.surroundings import Waits, undisturbed
 from helpers.checks.trace import Recorder, first_departure
 from helpers.reference import current_reference
 
@@ -137,16 +139,20 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
-        # Made once, before the clock starts: imports and a large model may be slow.
-        models = [Untouched(s.reference.model) for s in (stirred(), loaded())]
-        with undisturbed() as prints:
+        with undisturbed(candidate) as prints:
+            # Made before the clock starts: imports and a large model may be slow.
+            models = [Untouched(s.reference.model) for s in (stirred(), loaded())]
             try:
                 with time_limit(SECONDS, crash.files_of(candidate)):
                     report = self._examine(candidate)
-            except (Hang, SystemExit, KeyboardInterrupt) as error:
+            except (Hang, Waits, SystemExit, KeyboardInterrupt) as error:
                 report = self._failed(_stopped(error, candidate))
-        if any([model.put_back() for model in models]):
-            report = self._failed(_CHANGES_THE_REFERENCE)
+            except Exception as error:  # of the check's own lines, not the person's
+                report = self._failed(crash.of_the_check(error))
+            if prints.waited is not None:  # whatever the answer made of it
+                report = self._failed(_stopped(prints.waited, candidate))
+            if any([model.put_back() for model in models]):
+                report = self._failed(_CHANGES_THE_REFERENCE)
         return replace(report, printed=prints.kept)
 
     # How it is judged
@@ -166,7 +172,8 @@ class Check:
         return Report(self.name, self.answer, "todo", summary=told)
 
     def _failed(self, *mistakes: Mistake, **more) -> Report:
-        return Report(self.name, self.answer, "failed", mistakes, **more)
+        told = tuple(dict.fromkeys(mistakes))  # two ways may lead to one of them
+        return Report(self.name, self.answer, "failed", told, **more)
 
     def _examine(self, candidate) -> Report:
         if self.prepare is not None:
@@ -284,7 +291,14 @@ class Check:
 def _stopped(error: BaseException, candidate) -> Mistake:
     """What ended the whole check, and on which of the person's lines."""
     line = crash.own_line(error, candidate)
+    kind = "class" if isinstance(candidate, type) else "function"
     name, told, hint = {
+        Waits: (
+            "waits-for-you",
+            f"Your code waits for you (`{crash.words(error)}`), and nobody answers it "
+            "inside a check.",
+            f"take that line out, or call your {kind} yourself, outside of the check",
+        ),
         Hang: (
             "hangs",
             f"Your code was still running after {SECONDS:.0f} s and was stopped.",
@@ -353,14 +367,14 @@ class _Judgement:
                 "it reads the global `cfg`; `self.cfg`, handed to `__init__`, makes it "
                 "work for any model"
             )
-        if any(b.redirected for b in builds):
-            self.notes.append(
-                'it asks for a GPU by name in `__init__`; leave that to `.to("cuda")`'
-            )
+        redirected = next((b for b in builds if b.redirected), None)
+        if redirected:
+            self.notes.append(crash.asks_for_a_gpu(redirected.gpu_line))
         seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
         if any(crash.left_blank(s.error) for s in seen):
             return self.check._to_do(self.candidate)
         moved = self._changed_parameters(builds)
+        moved = moved or self._on_another_device(seen)
         if moved:
             return self.check._failed(moved)
         seen = [self._adapted(s, c) for s, c in zip(seen, self.cases, strict=True)]
@@ -384,6 +398,8 @@ class _Judgement:
             if isinstance(note, Mistake):
                 return self.check._failed(note)
             self.notes += [note] if note else []
+        if redirected:
+            make_here(self.candidate)
         sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
         what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
         return Report(
@@ -453,18 +469,22 @@ class _Judgement:
                     )
         return None
 
+    def _on_another_device(self, seen: list[Seen]) -> Mistake | None:
+        outputs = [s.output for s in seen if isinstance(s.output, Tensor)]
+        away = next((x.device for x in outputs if x.device.type != "cpu"), None)
+        return away and Mistake(
+            "wrong-device",
+            f"Your output is on {away}; what you were given is on the CPU.",
+            "make new tensors where the others are, with `device=x.device`",
+        )
+
     def _changed_inputs(self, seen: list[Seen]) -> list[Mistake]:
-        if self.check.in_place or not any(s.changed for s in seen):
+        changed = [c for c, s in zip(self.cases, seen, strict=True) if s.changed]
+        if self.check.in_place or not changed:
             return []
-        return [
-            Mistake(
-                "changes-its-input",
-                "Your code writes into the tensor it was given. Others still need it: "
-                "the residual stream goes on after this step.",
-                "`x = x - mean` makes a new tensor; `x -= mean` and names that end in "
-                "an underscore (`sub_`, `masked_fill_`) do not",
-            )
-        ]
+        built = build(self.candidate, changed[0])
+        files = crash.files_of(self.candidate)
+        return [crash.writes(line_that_writes(built.runner, changed[0], files))]
 
     def _wrong_values(self, builds, seen, bad, mistakes) -> Report:
         check = self.check

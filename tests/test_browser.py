@@ -3,7 +3,7 @@
 import pytest
 
 import lab
-from helpers.editions import WIDGET_TEXT
+from helpers.outputs import WIDGET_TEXT
 from notebook_tools import complete
 
 pytestmark = [

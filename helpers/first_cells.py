@@ -44,7 +44,7 @@ def find_course():
     url = os.environ.get("COURSE_REPOSITORY", REPOSITORY)
     clone = "git clone --quiet --depth 1 --branch".split() + [RELEASE, url, str(copy)]
     how = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    how["env"] = dict(os.environ, GIT_TERMINAL_PROMPT="0")  # nobody would answer
+    how["env"] = dict(os.environ, GIT_TERMINAL_PROMPT="0", LC_ALL="C")  # ask nobody
     try:
         git = subprocess.run(clone, **how)
     except OSError:
@@ -53,9 +53,10 @@ def find_course():
             "it: open this notebook from inside the course's folder, or install git."
         ) from None
     if git.returncode:
-        why = git.stderr.decode("utf-8", "replace").strip().splitlines() or ["?"]
+        lines = git.stderr.decode("utf-8", "replace").strip().splitlines() or ["?"]
+        why = ([line for line in lines if line.startswith("fatal")] or lines)[0]
         raise CourseError(
-            f"Cannot download the course from {url} ({why[-1]}): look at the network, "
+            f"Cannot download the course from {url} ({why}): look at the network, "
             "or open this notebook from inside the course's folder."
         )
     return copy

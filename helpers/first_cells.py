@@ -16,11 +16,12 @@ reference
 
 SETUP = """\
 # @title Find the course, or download it (safe to run twice)
-keep_on_drive = False  # @param {type: "boolean"}
+keep_on_drive = False  # @param {"type":"boolean"}
 import os, subprocess, sys
 from pathlib import Path
 
-EDITION, REPOSITORY, RELEASE = "@EDITION", "@REPOSITORY", "@RELEASE"
+EDITION, RELEASE = "@EDITION", "@RELEASE"
+REPOSITORY = "@REPOSITORY"
 
 
 class CourseError(Exception):

@@ -25,10 +25,9 @@ echo 'echo 3 passed in 0.1s' >>"$3/@BIN/pytest"
 @pytest.mark.parametrize("folder", ["bin", "Scripts"])
 def test_ci_runs_what_is_in_the_new_environment(tmp_path: Path, folder: str):
     """A stand-in for Python makes an environment as Linux or as Windows lays it out."""
-    for name, text in (
-        ("py", PYTHON.replace("@BIN", folder)),
-        ("chromium", "#!/bin/sh"),
-    ):
+    stubs = dict.fromkeys(("pip", "ruff", "pytest"), "#!/bin/sh\nexit 1")  # outside it
+    stubs |= {"py": PYTHON.replace("@BIN", folder), "chromium": "#!/bin/sh"}
+    for name, text in stubs.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="\n")
         (tmp_path / name).chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
@@ -51,3 +50,15 @@ def test_the_dev_container_runs_readmes_first_command():
     assert (last, container["postAttachCommand"]) == (install, lab)
     requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert f"\n{torch.split()[2]} " in requirements
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a clone")
+def test_only_exercise_editions_are_marked_as_generated():
+    paths = ["notebooks/exercises/02_layernorm.ipynb", "notebooks/02_layernorm.ipynb"]
+    ask = ["git", "check-attr", "linguist-generated", *paths]
+    said = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True).stdout
+    assert [line.split(": ")[-1] for line in said.splitlines()] == [
+        "set",
+        "unspecified",
+    ]

@@ -33,7 +33,7 @@ def find_course():
     here = Path.cwd()
     copy = here / "clean-transformer"
     told = globals().get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
-    starts = [(here / told).parent, here] if told else [here]
+    starts = [globals().get("COURSE", here), (here / (told or "?")).parent, here]
     for place in [p for s in starts for p in (s, *s.parents)] + [copy]:
         if os.path.isfile(str(place / "helpers" / "checks" / "__init__.py")):
             return place
@@ -75,12 +75,15 @@ if sys.path[0] != str(COURSE):
     sys.path.insert(0, str(COURSE))
 try:
     from helpers import Config, checks, load_reference, start
-except ModuleNotFoundError as missing:
-    lacks = missing.name.split(".")[0]
+except ImportError as missing:
+    lacks = (missing.name or "").split(".")[0]
     if lacks == "helpers":
         raise CourseError(
-            f"{COURSE} is only a part of the course: download it again."
+            f"{COURSE} is only a part of the course, or another module is named helpers: "
+            "restart the kernel, or download the course again."
         ) from None
+    if not isinstance(missing, ModuleNotFoundError):
+        raise
     what = lacks if "google.colab" in sys.modules else f'-r "{COURSE}/requirements.txt"'
     raise CourseError(
         f"This Python ({sys.executable}) has no {lacks}: choose the kernel in which "

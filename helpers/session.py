@@ -43,7 +43,11 @@ def _keep_on_drive() -> None:
     except ImportError:
         print("keep_on_drive is for Colab: here your code is kept without it.")
         return
-    drive.mount(str(DRIVE))
+    try:
+        drive.mount(str(DRIVE))
+    except Exception as error:  # refused by the person, or by Colab
+        print(f"No Drive ({error}): your code is kept on this machine only.")
+        return
     here, there = my_code.path(), DRIVE / "MyDrive" / "my_gpt2.py"
     if here.exists() and not there.exists():
         shutil.copyfile(here, there)

@@ -15,13 +15,14 @@ from helpers import address, first_cells, my_code, session
 SETUP = first_cells.setup("exercises", address.read())
 # Runs the cell in a process of its own, as IPython would show what it raises.
 RUN = """
-import sys
+import os, sys
 cell, told, version = sys.argv[1:]
 names = {"__vsc_ipynb_file__": told} if told else {}
 if version:
     sys.version_info = (*map(int, version.split(".")), 0)
 try:
     exec(cell, names)
+    os.chdir(os.sep)
     exec(cell, names)
 except Exception as error:
     print(*error._render_traceback_())
@@ -99,9 +100,17 @@ def test_an_old_python_is_told_before_anything_else(tmp_path, version):
     [("einops_x", "has no einops_x: "), ("helpers.model", "only a part of the course")],
 )
 def test_what_is_missing_is_named(tmp_path, lacks, words):
-    tiny(tmp_path / "course", f"import {lacks}")
-    says = said(tmp_path / "course")
+    course = tiny(tmp_path / "course", f"import {lacks}")
+    says = said(course)
     assert words in says and "\n" not in says
+    (course / "helpers" / "__init__.py").unlink()
+    assert "only a part of the course" in said(course)
+
+
+def test_a_module_that_is_there_and_broken_is_not_called_missing(tmp_path):
+    tiny(tmp_path / "course", "from os import no_such_name")
+    with pytest.raises(AssertionError, match="cannot import name 'no_such_name'"):
+        said(tmp_path / "course")
 
 
 def test_on_colab_the_file_moves_to_the_drive(tmp_path, monkeypatch, my_gpt2, capsys):
@@ -116,6 +125,17 @@ def test_on_colab_the_file_moves_to_the_drive(tmp_path, monkeypatch, my_gpt2, ca
     assert my_code.path() == (tmp_path / "MyDrive" / "my_gpt2.py").resolve()
     assert my_code.path().read_text(encoding="utf-8") == "# mine"
     my_code.edition("complete")
+
+
+def test_a_drive_that_is_refused_changes_nothing(monkeypatch, my_gpt2, capsys):
+    def mount(place):
+        raise ValueError("mount failed")
+
+    colab = types.SimpleNamespace(drive=types.SimpleNamespace(mount=mount))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    session.start("complete", keep_on_drive=True)
+    assert "No Drive (mount failed)" in capsys.readouterr().out
+    assert my_code.path() == my_gpt2.resolve()
 
 
 def test_elsewhere_keeping_on_a_drive_is_refused_in_a_sentence(my_gpt2, capsys):

@@ -79,8 +79,8 @@ except ImportError as missing:
     lacks = (missing.name or "").split(".")[0]
     if lacks == "helpers":
         raise CourseError(
-            f"{COURSE} is only a part of the course, or another module is named helpers: "
-            "restart the kernel, or download the course again."
+            f"{COURSE} is only a part of the course, or another module is named "
+            "helpers: restart the kernel, or download the course again."
         ) from None
     if not isinstance(missing, ModuleNotFoundError):
         raise

@@ -1,7 +1,6 @@
 """Where an answer differs, when no known mistake explains it: facts, no guesses."""
 
 import functools
-import io
 import itertools
 from collections.abc import Callable
 
@@ -87,7 +86,4 @@ def picture(
 def _png(*slices_and_axes) -> bytes:
     from helpers import plots
 
-    figure = plots.compare(*slices_and_axes)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return buffer.getvalue()
+    return plots.png(plots.compare(*slices_and_axes), dpi=80)

@@ -25,7 +25,7 @@ from jupyter_client.connect import LocalPortCache  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbmake import nb_run, pytest_items  # noqa: E402
 
-from helpers.editions import hidden_errors  # noqa: E402
+from helpers.outputs import hidden_errors  # noqa: E402
 from notebook_tools import FEW_STEPS, silent_checks  # noqa: E402
 
 

@@ -2,7 +2,7 @@
 
 `notebooks/NN_name.ipynb` is the complete edition and the source of truth. This command
 
-* writes the generated cells (`links` and `setup`) into it,
+* writes the generated cells (`links`, `setup` and `reference`) into it,
 * runs it when the code behind its outputs has changed, and keeps the outputs clean,
 * writes `notebooks/exercises/NN_name.ipynb`: the same cells, blanks for solutions,
 * writes the table of notebooks in README.md.
@@ -10,6 +10,7 @@
     python -m helpers.editions                  # whatever is out of date
     python -m helpers.editions 02_layernorm     # this one, run again in any case
     python -m helpers.editions --check          # change nothing; exit 1 on drift
+    python -m helpers.editions --repository URL --release TAG   # where it is published
 
 It knows nothing of torch or of the models: a notebook is cells of text to it.
 """
@@ -25,46 +26,14 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from helpers import address, first_cells
+from helpers.address import ROOT, Address
 from helpers.blanks import EditionError, blank
+from helpers.outputs import clean, execute
 
-# The one place where the public address stands. Change it, run this command, and
-# every link, every first cell and README's table follow. RELEASE is a branch or a tag.
-REPOSITORY = "https://github.com/OWNER/clean-transformer"
-RELEASE = "main"
-
-ROOT = Path(__file__).resolve().parent.parent
-
-SETUP = """\
-# Finds the course's helpers, or downloads them. Safe to run twice.
-import os, subprocess, sys
-from pathlib import Path
-
-EDITION, REPOSITORY = "{edition}", "{repository}"
-places = [Path.cwd(), *Path.cwd().parents, Path.cwd() / "clean-transformer"]
-if not any((place / "helpers" / "checks").is_dir() for place in places):
-    url = os.environ.get("COURSE_REPOSITORY", REPOSITORY)
-    clone = "git clone --quiet --depth 1 --branch {release}".split()
-    git = subprocess.run([*clone, url, places[-1]], capture_output=True, text=True)
-    if git.returncode:
-        raise RuntimeError(f"Cannot download the course from {{url}}: {{git.stderr}}")
-course = next(place for place in places if (place / "helpers" / "checks").is_dir())
-sys.path.insert(0, str(course))
-
-try:
-    from helpers import Config, checks, load_reference, start
-except ModuleNotFoundError as missing:
-    raise ImportError(f"Run, then restart: %pip install {{missing.name}}") from None
-
-reference = load_reference("stories")  # this one line: "gpt2" is the real GPT-2
-start(EDITION, reference)
-"""
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
-WIDGET_TEXT = "(An interactive widget. Run this notebook to use it.)"
 COMPLETE_ONLY = "complete-only"
 TABLE = (
     "<!-- notebooks: written by python -m helpers.editions -->",
@@ -91,31 +60,19 @@ def title(notebook: NotebookNode, name: str) -> str:
     return name
 
 
-def colab(path: str) -> str:
-    """The address that opens a file of the repository in Colab."""
-    repository = REPOSITORY.removeprefix("https://github.com/")
-    return (
-        f"https://colab.research.google.com/github/{repository}/blob/{RELEASE}/{path}"
-    )
-
-
-def setup_source(edition: str) -> str:
-    """The code of every notebook's first cell; `edition`: exercises or complete."""
-    return SETUP.format(
-        edition=edition, repository=REPOSITORY, release=RELEASE
-    ).rstrip()
-
-
-def links_source(name: str, edition: str, all_names: list[str]) -> str:
+def links_source(
+    name: str, edition: str, all_names: list[str], published: Address
+) -> str:
     """The line of links under a notebook's title."""
     file = f"{name}.ipynb"
     if edition == "complete":
-        both = [f"[exercises](exercises/{file})", "**complete**"]
+        parts = [f"[exercises](exercises/{file})", "**complete**"]
         where = f"notebooks/{file}"
     else:
-        both = ["**exercises**", f"[complete](../{file})"]
+        parts = ["**exercises**", f"[complete](../{file})"]
         where = f"notebooks/exercises/{file}"
-    parts = [*both, f"[open in Colab]({colab(where)})"]
+    if link := published.colab(where):
+        parts.append(f"[open in Colab]({link})")
     here = all_names.index(name)
     if here > 0:
         parts.append(f"[← {all_names[here - 1]}]({all_names[here - 1]}.ipynb)")
@@ -125,39 +82,44 @@ def links_source(name: str, edition: str, all_names: list[str]) -> str:
 
 
 def _generated_cells(
-    notebook: NotebookNode, name: str, edition: str, all_names: list[str]
+    notebook: NotebookNode,
+    name: str,
+    edition: str,
+    all_names: list[str],
+    published: Address,
 ) -> None:
-    """Put the current `links` and `setup` cells in, in their old places if any."""
-    links = nbformat.v4.new_markdown_cell(
-        links_source(name, edition, all_names), id="links"
-    )
-    setup = nbformat.v4.new_code_cell(setup_source(edition), id="setup")
+    """Put the current generated cells in, in their old places if any."""
     cells = notebook.cells
-    ids = [cell.id for cell in cells]
-    if "links" in ids:
-        cells[ids.index("links")].source = links.source
-    else:
-        titled = bool(cells) and cells[0].cell_type == "markdown"
-        cells.insert(1 if titled else 0, links)
-    if "setup" in ids:
-        next(cell for cell in cells if cell.id == "setup").source = setup.source
-    else:
-        kinds = [cell.cell_type for cell in cells]
-        first_code = kinds.index("code") if "code" in kinds else len(cells)
-        cells.insert(first_code, setup)
+
+    def put(made: NotebookNode, place: int) -> None:
+        old = [cell for cell in cells if cell.id == made.id]
+        if old:
+            old[0].source = made.source
+        else:
+            cells.insert(place, made)
+
+    text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    titled = bool(cells) and cells[0].cell_type == "markdown"
+    links = links_source(name, edition, all_names, published)
+    put(text(links, id="links"), 1 if titled else 0)
+    kinds = [cell.cell_type for cell in cells]
+    first_code = kinds.index("code") if "code" in kinds else len(cells)
+    put(code(first_cells.setup(edition, published), id="setup"), first_code)
+    after = [cell.id for cell in cells].index("setup") + 1
+    put(code(first_cells.REFERENCE.rstrip(), id="reference"), after)
 
 
-# ---------------------------------------------------------------- running, cleaning
+# ---------------------------------------------------------------- the two editions
 
 
 def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
     """Hash of all that decides the outputs: code, model.py, the shipped reference.
 
-    The setup cell is left out, so that a new address does not make outputs stale.
+    The first cells are left out, so that a new address does not make outputs stale.
     """
     digest = hashlib.sha256()
     for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.id != "setup":
+        if cell.cell_type == "code" and cell.id not in ("setup", "reference"):
             digest.update(cell.source.encode("utf-8") + b"\0")
     assets = root / "helpers" / "assets" / "stories"
     for path in [root / "helpers" / "model.py", *sorted(assets.glob("*"))]:
@@ -167,113 +129,6 @@ def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
                 content = content.replace(b"\r\n", b"\n")
             digest.update(path.name.encode() + b"\0" + content + b"\0")
     return digest.hexdigest()[:16]
-
-
-def execute(
-    notebook: NotebookNode,
-    folder: Path,
-    env: dict[str, str] | None = None,
-    timeout: int = 1200,
-) -> None:
-    """Run all cells in place, as a person does in `folder`.
-
-    Args:
-        notebook: gets the outputs, `metadata.widgets` included.
-        folder: the kernel's working directory.
-        env: environment variables on top of this process's own.
-        timeout: seconds for one cell.
-
-    Raises:
-        CellExecutionError: a cell raised.
-        EditionError: an exception hidden inside a widget (`interact`, `Output`).
-    """
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        shutdown_kernel="immediate",  # nothing in it is worth a tidy end
-        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
-    )
-    client.execute(env={**os.environ, **(env or {})})
-    hidden = hidden_errors(notebook)
-    if hidden:
-        raise EditionError("an exception inside a widget:\n" + "\n".join(hidden))
-
-
-def hidden_errors(notebook: NotebookNode) -> list[str]:
-    """Exceptions that stop no cell: tracebacks in Output widgets and on stderr."""
-    found = []
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            text = output.get("text", "") if output.get("name") == "stderr" else ""
-            if "Traceback (most recent call last)" in text:
-                found.append(f"cell {cell.id}: {text}")
-    saved = notebook.metadata.get("widgets", {})
-    widgets = saved.get("application/vnd.jupyter.widget-state+json", {})
-    for widget in widgets.get("state", {}).values():
-        for output in widget.get("state", {}).get("outputs", []):
-            if output.get("output_type") == "error":
-                found.append("\n".join(output["traceback"]))
-            elif "Traceback (most recent call last)" in str(output.get("text", "")):
-                found.append(output["text"])
-    return found
-
-
-def clean(notebook: NotebookNode) -> None:
-    """Leave only what a reader needs, and the same bytes for the same content."""
-    course = notebook.metadata.get("course", {})
-    notebook.metadata = nbformat.from_dict(
-        {
-            "course": course,
-            "kernelspec": {
-                "display_name": "Python 3 (ipykernel)",
-                "language": "python",
-                "name": "python3",
-            },
-            "language_info": {"name": "python"},
-        }
-    )
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    count = 0
-    for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict(
-            {key: value for key, value in cell.metadata.items() if key == "tags"}
-        )
-        cell.source = cell.source.strip("\n").rstrip()
-        if cell.cell_type != "code":
-            continue
-        if cell.execution_count is not None:
-            count += 1
-            cell.execution_count = count
-        cell.outputs = _clean_outputs(cell.outputs, cell.execution_count)
-
-
-def _clean_outputs(outputs: list, count: int | None) -> list:
-    kept: list = []
-    for output in outputs:
-        output = copy.deepcopy(output)
-        if output.output_type == "stream":
-            if kept and kept[-1].get("name") == output.name:
-                kept[-1].text += output.text  # how a stream is cut is chance
-                continue
-        elif output.output_type in ("display_data", "execute_result"):
-            if WIDGET in output.data:
-                # The saved notebook has no widget state, so the view is of no use
-                # and its repr is noise; say what stands here instead.
-                del output.data[WIDGET]
-                output.data["text/plain"] = WIDGET_TEXT
-            if "execution_count" in output:
-                output.execution_count = count
-        kept.append(output)
-    for output in kept:
-        if output.output_type == "stream":  # keep a progress bar's last state only
-            rows = output.text.split("\n")
-            output.text = "\n".join(row.rstrip("\r").split("\r")[-1] for row in rows)
-    return kept
-
-
-# ---------------------------------------------------------------- the two editions
 
 
 def to_text(notebook: NotebookNode) -> str:
@@ -300,7 +155,7 @@ def read(path: Path) -> NotebookNode:
 
 
 def exercise_edition(
-    complete: NotebookNode, name: str, all_names: list[str]
+    complete: NotebookNode, name: str, all_names: list[str], published: Address
 ) -> NotebookNode:
     """The same notebook with blanks and without outputs."""
     notebook = copy.deepcopy(complete)
@@ -310,7 +165,7 @@ def exercise_edition(
         for cell in notebook.cells
         if COMPLETE_ONLY not in cell.metadata.get("tags", [])
     ]
-    _generated_cells(notebook, name, "exercises", all_names)
+    _generated_cells(notebook, name, "exercises", all_names, published)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -350,12 +205,12 @@ def build(
         EditionError: bad markers, or the notebook does not run to its end.
     """
     name = path.stem
-    all_names = names(root)
+    all_names, published = names(root), address.read(root)
     notebook = read(path)
-    _generated_cells(notebook, name, "complete", all_names)
+    _generated_cells(notebook, name, "complete", all_names, published)
     clean(notebook)
     current = code_hash(notebook, root)
-    exercises = exercise_edition(notebook, name, all_names)
+    exercises = exercise_edition(notebook, name, all_names, published)
     stale = notebook.metadata.course.get("hash") != current
     if run == "always" or (run == "stale" and stale):
         try:
@@ -370,12 +225,14 @@ def build(
 def readme_table(root: Path = ROOT) -> str:
     """README's table of notebooks, in Markdown."""
     rows = ["| Notebook | Read | Do | Colab |", "|---|---|---|---|"]
+    published = address.read(root)
     for name in names(root):
         heading = title(read(root / "notebooks" / f"{name}.ipynb"), name)
         file, blanks = f"notebooks/{name}.ipynb", f"notebooks/exercises/{name}.ipynb"
+        link = published.colab(blanks)
+        in_colab = f"[open]({link})" if link else "GitHub only"
         rows.append(
-            f"| {heading} | [complete]({file}) | [exercises]({blanks}) "
-            f"| [open]({colab(blanks)}) |"
+            f"| {heading} | [complete]({file}) | [exercises]({blanks}) | {in_colab} |"
         )
     return "\n".join(rows)
 
@@ -442,6 +299,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     )
     parser.add_argument("--no-run", action="store_true", help="keep the old outputs")
     parser.add_argument("--force", action="store_true", help="run even what is current")
+    parser.add_argument("--repository", help="the course's public https address")
+    parser.add_argument("--release", help="the tag that Colab and first cells take")
     options = parser.parse_args(arguments)
     if options.check:
         problems = drift(root)
@@ -456,7 +315,21 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             f"There is no notebook {unknown[0]}. There are: {', '.join(names(root))}."
         )
         return 2
-    run = "always" if options.notebooks or options.force else "stale"
+    try:
+        published = address.current(options.repository, options.release, root)
+    except ValueError as error:
+        print(error)
+        return 2
+    if published != address.read(root):
+        address.write(published, root)
+        print(f"The course's address: {published.repository}, tag {published.release}.")
+    always = options.force or bool(options.notebooks)
+    run = "never" if options.no_run else "always" if always else "stale"
+    return 1 if _build_all(wanted, root, run) else 0
+
+
+def _build_all(wanted: list[str], root: Path, run: str) -> int:
+    """Build and write these notebooks and README's table; how many failed."""
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         env = {"COURSE_MY_GPT2": str(Path(scratch) / "my_gpt2.py")}
@@ -464,7 +337,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             path = root / "notebooks" / f"{name}.ipynb"
             print(name, end=": ", flush=True)
             try:
-                texts = build(path, root, "never" if options.no_run else run, env)
+                texts = build(path, root, run, env)
             except EditionError as error:
                 failed += 1
                 print(error)
@@ -473,7 +346,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             _write(path.parent / "exercises" / path.name, texts[1])
             print("written")
         _write(root / "README.md", readme_text(root))
-    return 1 if failed else 0
+    return failed
 
 
 if __name__ == "__main__":

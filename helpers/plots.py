@@ -1,11 +1,17 @@
 """Figures in one style: colour-blind safe, readable on light and dark themes."""
 
+import base64
+import contextlib
+import html
 import io
+import warnings
 
 import matplotlib
 import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+from PIL import Image
 
 # Okabe and Ito's colours, which stay apart under every common colour blindness
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
@@ -19,37 +25,82 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))  # a second cue beside colour
 
-matplotlib.rcParams.update(
-    {
-        "figure.constrained_layout.use": True,
-        "figure.facecolor": "white",  # opaque, so that dark themes do not swallow ink
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 11,
-    }
-)
+# All of matplotlib's own settings, so that a person's matplotlibrc decides nothing, and
+# on top of them the course's. The backend is left as it is.
+SETTINGS = {
+    name: value
+    for name, value in dict.items(matplotlib.rcParamsDefault)
+    if not name.startswith(("backend", "interactive", "webagg", "_internal"))
+} | {
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",  # opaque, so that dark themes do not swallow ink
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "text.parse_math": False,  # a text may hold $, and is no formula
+}
+_taken = contextlib.ExitStack()
+
+
+def _take_settings() -> None:
+    """The course's settings, until `png` puts the person's own back."""
+    _taken.close()
+    _taken.enter_context(matplotlib.rc_context())
+    dict.update(matplotlib.rcParams, SETTINGS)  # all are valid: no need to look again
 
 
 def new_figure(columns: int = 1, rows: int = 1, width: float = 7, height: float = 3):
-    """A figure without pyplot's global state, and its axes (always an array)."""
+    """A figure without pyplot's global state, and its axes (always an array).
+
+    From here to `png` or `show`, matplotlib's settings are the course's.
+    """
+    _take_settings()
     figure = Figure(figsize=(width, height))
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+class _PlainLog(LogFormatter):
+    """Ticks of a logarithmic axis as plain numbers: formulas are not set."""
+
+    def __call__(self, x, pos=None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def png(figure: Figure, dpi: int = 90) -> bytes:
     """The figure as PNG bytes, as `widgets.Image` wants it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    _take_settings()
+    with _taken, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                axis.set_major_formatter(_PlainLog())
+            if isinstance(old := axis.get_minor_formatter(), LogFormatter):
+                axis.set_minor_formatter(_PlainLog(labelOnlyBase=old.labelOnlyBase))
+        figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure in a notebook, with a text for those who do not see it."""
+    """Display a figure in a notebook, with a text for those who do not see it.
+
+    JupyterLab and nbconvert give an image output no alternative text, so the picture
+    is an HTML output too. With 256 colours both take less room than one in full colour.
+    """
     from IPython.display import display
 
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(png(figure))).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
     display(
-        {"image/png": png(figure), "text/plain": alt},
+        {
+            "text/html": f'<img alt="{html.escape(alt)}" style="max-width:100%" '
+            f'src="data:image/png;base64,{data}">',
+            "image/png": data,
+            "text/plain": alt,
+        },
         raw=True,
         metadata={"image/png": {"alt": alt}, "needs_background": "light"},
     )
@@ -79,10 +130,9 @@ def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
     figure, axes = new_figure(width=6, height=0.9 + 0.24 * len(labels))
     ax = axes[0, 0]
     ax.barh(range(len(labels)), values, color=BLUE)
-    # a token may hold $, which matplotlib takes for the start of a formula
-    ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
+    ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
-    ax.set(xlabel=xlabel, title=title.replace("$", r"\$"))
+    ax.set(xlabel=xlabel, title=title)
     return figure
 
 
@@ -93,9 +143,7 @@ def token_bars(words: list[str], values, ylabel: str, title: str = "") -> Figure
     rows = len(starts)
     figure, axes = new_figure(rows=rows, width=9, height=0.4 + 1.5 * rows)
     for ax, start in zip(axes[:, 0], starts, strict=True):
-        part = [
-            repr(w)[1:-1].replace("$", r"\$") for w in words[start : start + across]
-        ]
+        part = [repr(w)[1:-1] for w in words[start : start + across]]
         ax.bar(range(len(part)), values[start : start + across], color=BLUE)
         ax.set_xticks(range(len(part)), part, rotation=45, ha="right", fontsize=8)
         ax.set(xlim=(-0.6, across - 0.4), ylim=(0, 1.05 * float(max(values))))
@@ -106,6 +154,7 @@ def token_bars(words: list[str], values, ylabel: str, title: str = "") -> Figure
 
 def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
     """Target, yours and the difference, side by side; all [rows, columns]."""
+    _take_settings()
     # Places are fixed here: finding them takes matplotlib as long as all the rest.
     figure = Figure(figsize=(9, 2.6), layout="none")
     places = dict(left=0.07, right=0.94, bottom=0.2, top=0.88, wspace=0.28)
@@ -191,7 +240,7 @@ def norm_places() -> Figure:
 def token_labels(tokens: list[str]) -> list[str]:
     """Tokens as tick labels: the start token by its role, line ends visible."""
     named = ["(start)" if t == "<|endoftext|>" else t for t in tokens]
-    return [t.replace("\n", "⏎").replace("$", r"\$") for t in named]
+    return [t.replace("\n", "⏎") for t in named]
 
 
 def pattern(axes, weights, tokens: list[str], query: int | None = None, title=""):

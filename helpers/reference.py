@@ -4,30 +4,22 @@ Nothing here computes a GPT-2: every number comes out of
 `transformers.GPT2LMHeadModel`, through its weights and forward hooks.
 """
 
+import contextlib
 import math
 import os
-import threading
-import urllib.error
-import urllib.request
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from einops import rearrange
 
+from helpers import hub, loading
 from helpers.config import Config
+from helpers.hub import ModelNotLoaded, Unreadable
 
 STORIES = Path(__file__).parent / "assets" / "stories"
-_PROBE_SECONDS = 2.0  # long enough for a slow line, short enough to wait for
 _loaded: dict[str, "Reference"] = {}  # by name; the last one loaded is "current"
 _current: str | None = None
-
-
-class ModelNotLoaded(RuntimeError):
-    """A reference model that cannot be loaded or used; the message says what to do."""
-
-    def _render_traceback_(self):  # IPython shows this instead of our frames
-        return [f"{type(self).__name__}: {self}"]
 
 
 class Reference:
@@ -61,7 +53,13 @@ class Reference:
     @cached_property
     def tokenizer(self):
         """The tokenizer (loaded when first asked for, to keep the start fast)."""
-        return _load_tokenizer(self.name, self.cfg)
+        folder = self.model.name_or_path  # transformers notes where it comes from
+        if not folder:
+            raise ModelNotLoaded(
+                "This reference has no tokenizer; give it one: "
+                "Reference(model, tokenizer)."
+            )
+        return loading.load_tokenizer(self.name, Path(folder), self.cfg)
 
     def to_tokens(
         self, text: str | list[str], prepend_bos: bool = True
@@ -69,14 +67,21 @@ class Reference:
         """Token ids, [batch, position]; one text is a batch of one.
 
         Raises:
-            ValueError: texts of different lengths, which one tensor cannot hold,
-                or a text that is empty and has no start token either.
+            ValueError: texts of different lengths, which one tensor cannot hold; a
+                text that is empty and has no start token either; a token (of padding)
+                that the model does not have.
         """
         texts = [text] if isinstance(text, str) else list(text)
         start = [self.tokenizer.bos_token_id] if prepend_bos else []
         ids = [
             start + self.tokenizer.encode(t, add_special_tokens=False) for t in texts
         ]
+        beyond = [i for row in ids for i in row if i >= self.cfg.d_vocab]
+        if beyond:  # an added token, for padding most likely
+            raise ValueError(
+                f"The text has the token {self.tokenizer.decode(beyond[:1])!r}, which "
+                f"is not among the model's {self.cfg.d_vocab}; take it out."
+            )
         lengths = sorted({len(row) for row in ids})
         if len(lengths) != 1:
             raise ValueError(
@@ -272,11 +277,13 @@ def _activations(seen: dict, cfg: Config) -> dict[str, torch.Tensor]:
 
 
 def load_reference(name: str = "stories") -> Reference:
-    """Load a GPT-2 to compare with.
+    """Load a GPT-2 to compare with; in float32, whatever it was saved in.
 
     Args:
-        name: `"stories"` (shipped, offline), `"gpt2"` or another GPT-2-family
-            name on the Hugging Face hub, or a folder. The environment variable
+        name: `"stories"` (shipped, offline), a folder, or `"gpt2"` or another
+            GPT-2-family name on the Hugging Face hub (`name@revision` for a branch, a
+            tag or a commit). From the hub: out of the local cache if it is whole there;
+            otherwise what is missing is downloaded. The environment variable
             COURSE_REFERENCE, when set, is used instead.
 
     Raises:
@@ -284,16 +291,13 @@ def load_reference(name: str = "stories") -> Reference:
     """
     global _current
     chosen = os.environ.get("COURSE_REFERENCE")
-    name = chosen or name
+    name = chosen or os.fspath(name)
     if name not in _loaded:
         try:
-            source = _source(name)
+            _loaded[name] = _load(name)
         except ModelNotLoaded as problem:
             where = " (The environment variable COURSE_REFERENCE asks for it.)"
             raise ModelNotLoaded(f"{problem}{where if chosen else ''}") from None
-        _loaded[name] = Reference(_load_model(name, source), name=name)
-        if name != "stories":  # ours is tested; another's must speak up at once
-            _loaded[name].tokenizer  # noqa: B018
     _current = name
     return _loaded[name]
 
@@ -303,143 +307,71 @@ def current_reference() -> Reference:
     return _loaded[_current] if _current else load_reference()
 
 
-def _source(name: str) -> tuple[str, bool]:
-    """Where the files of a reference are, and whether to stay off the network."""
-    folder = STORIES if name == "stories" else Path(name).expanduser()
-    if (folder / "config.json").is_file():
-        return str(folder), True
-    if folder.is_dir():
-        raise ModelNotLoaded(
-            f"The folder {folder} has no config.json, so it is not a saved model; "
-            "save one with model.save_pretrained(folder)."
+_plain: dict[str, Reference] = {}  # loaded anew, by name
+
+
+@contextlib.contextmanager
+def as_loaded():
+    """`current_reference()` as it was loaded, for now.
+
+    In a notebook it may have been moved to a GPU, made half as precise, put into
+    training mode, or be hooked. That is no fault of the answer's, so the check then
+    takes a copy of its own, loaded anew.
+    """
+    global _current
+    ours = current_reference()
+    name = next(name for name, loaded in _loaded.items() if loaded is ours)
+    if not _as_it_was_loaded(ours.model):
+        if name not in _plain:
+            del _loaded[name]
+            try:
+                _plain[name] = load_reference(name)
+            finally:
+                _loaded[name], _current = ours, name
+        _loaded[name] = _plain[name]
+    try:
+        yield
+    finally:
+        _loaded[name] = ours
+
+
+def _as_it_was_loaded(model: torch.nn.Module) -> bool:
+    tensors = [*model.parameters(), *model.buffers()]
+    return (
+        all(x.device.type == "cpu" and not x.is_inference() for x in tensors)
+        and all(p.dtype == torch.float32 for p in model.parameters())
+        and not any(
+            m.training or m._forward_hooks or m._forward_pre_hooks or m._backward_hooks
+            for m in model.modules()
         )
+        and model.config._attn_implementation == "eager"
+    )
+
+
+def _load(name: str) -> Reference:
+    """Decides, once, from which folder everything comes."""
     if name == "stories":
+        if (STORIES / "config.json").is_file():
+            return Reference(loading.load_model(name, STORIES), name=name)
         raise ModelNotLoaded(
-            f"The shipped model is missing from {folder}; run "
+            f"The shipped model is missing from {STORIES}; run "
             "`git checkout -- helpers/assets`, or `python -m helpers.pretrain`."
         )
-    from huggingface_hub import constants, try_to_load_from_cache
-
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return _read(name, Path(folder))
+    cached = hub.cached(name)
     try:
-        cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
-    except ValueError:
-        raise ModelNotLoaded(
-            f"There is no folder {name!r} here, and a model on the hub is called "
-            "`name` or `owner/name`; check the spelling."
-        ) from None
-    if cached:
-        return name, True
-    if constants.HF_HUB_OFFLINE or not _hub_answers(constants.ENDPOINT):
-        raise ModelNotLoaded(
-            f"{name!r} is neither a folder nor in the local cache, and "
-            f"{constants.ENDPOINT} cannot be reached; go online once, "
-            'or use load_reference("stories"), which needs no network.'
-        )
-    return name, False
+        if cached:
+            return _read(name, cached)
+    except Unreadable:
+        pass  # a download that was stopped, most likely
+    return _read(name, hub.complete(name, partial(loading.load_config, name)))
 
 
-def _hub_answers(endpoint: str) -> bool:
-    """One short question, through the user's proxy, before transformers' retries."""
-    answered = threading.Event()
-
-    def ask():
-        try:
-            urllib.request.urlopen(endpoint, timeout=_PROBE_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # an answer, even if not a kind one
-        except (OSError, ValueError):
-            return
-        answered.set()
-
-    # In a thread: looking a host up has no time limit of its own.
-    threading.Thread(target=ask, daemon=True).start()
-    return answered.wait(_PROBE_SECONDS)
-
-
-def _load_model(name: str, source: tuple[str, bool]):
-    path, local = source
-    from transformers import AutoConfig, GPT2LMHeadModel
-    from transformers.utils import logging
-
-    try:
-        config = AutoConfig.from_pretrained(path, local_files_only=local)
-        _refuse_what_differs(name, config)
-        logging.disable_progress_bar()
-        # "eager" is the attention that hands out its pattern
-        model, found = GPT2LMHeadModel.from_pretrained(
-            path,
-            config=config,
-            local_files_only=local,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except ModelNotLoaded:
-        raise
-    except Exception as error:
-        raise ModelNotLoaded(
-            f"{name!r} could not be loaded: {_first_line(error)} "
-            "Check the name, or save the model again."
-        ) from error
-    if found["missing_keys"]:
-        # transformers would go on with random numbers in their place
-        raise ModelNotLoaded(
-            f"{name!r} lacks {len(found['missing_keys'])} of its weights, "
-            f"{sorted(found['missing_keys'])[0]} for one; save the model again."
-        )
-    return model
-
-
-def _refuse_what_differs(name: str, config) -> None:
-    """Stop at a model that is not GPT-2, or a GPT-2 that computes otherwise."""
-    if config.model_type != "gpt2":
-        raise ModelNotLoaded(
-            f"{name!r} is a {config.model_type!r} model; this course compares with "
-            "the GPT-2 family: gpt2, distilgpt2, gpt2-medium, ..."
-        )
-    expected = {
-        "activation_function": "gelu_new",
-        "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False,
-        "add_cross_attention": False,
-    }
-    for key, value in expected.items():
-        if getattr(config, key) != value:
-            raise ModelNotLoaded(
-                f"{name!r} has {key}={getattr(config, key)!r}, and GPT-2 has "
-                f"{value!r}: the classes of this course would not match it."
-            )
-
-
-def _load_tokenizer(name: str, cfg: Config):
-    from transformers import AutoTokenizer
-
-    path, local = _source(name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-    except Exception as error:
-        raise ModelNotLoaded(
-            f"The tokenizer of {name!r} could not be loaded: {_first_line(error)}"
-        ) from error
-    if not tokenizer.encode("Hello", add_special_tokens=False):
-        # transformers builds an empty tokenizer when its files are missing
-        raise ModelNotLoaded(
-            f"The tokenizer of {name!r} turns 'Hello' into nothing: its files are "
-            "missing; save them with tokenizer.save_pretrained(folder)."
-        )
-    if len(tokenizer) > cfg.d_vocab:
-        raise ModelNotLoaded(
-            f"The tokenizer of {name!r} has {len(tokenizer)} tokens and the model "
-            f"only {cfg.d_vocab}: they do not belong together."
-        )
-    if tokenizer.bos_token_id is None:
-        raise ModelNotLoaded(
-            f"The tokenizer of {name!r} has no start token (bos_token); "
-            "GPT-2 uses '<|endoftext|>'."
-        )
-    return tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".:") + "."
+def _read(name: str, folder: Path) -> Reference:
+    """All of it at once: a model without its tokenizer must speak up before its use."""
+    model = loading.load_model(name, folder)
+    return Reference(
+        model, loading.load_tokenizer(name, folder, config_of(model.config)), name
+    )

@@ -35,7 +35,9 @@ def current(root: Path) -> dict[Path, str]:
                 raise EditionError(f"{notebook.stem}: {cell.id} has no page {name}.md.")
             texts[pages.pop(name)] = (without_markers(cell.source), notebook.stem)
     if pages:
-        raise EditionError(f"There is no cell {min(pages)}{SUFFIX} for {min(pages)}.md.")
+        raise EditionError(
+            f"There is no cell {min(pages)}{SUFFIX} for {min(pages)}.md."
+        )
     texts = {path: with_solution(path, *found) for path, found in texts.items()}
     for module, notebook in MODULES.items():
         path = root / "helpers" / f"{module}.py"
@@ -80,7 +82,7 @@ def with_definitions(module: str, cells: list[str]) -> str:
 
 
 def _places(source: str) -> dict[str, tuple[int, int]]:
-    """First and last line of every top-level function and class, decorators included."""
+    """First and last line of each top-level function and class, decorators too."""
     return {
         node.name: (
             min([node.lineno, *(d.lineno for d in node.decorator_list)]),

@@ -15,6 +15,7 @@ from helpers.plots import png
 NARROW = {"description_width": "initial"}
 # Pale and neighbours unlike each other, also for those who see few colours
 _PASTEL = ("#cfe8fc", "#fde3b5", "#d5f0e3", "#f7d3e6")
+_ORANGE = (230, 159, 0)  # plots.ORANGE: black on it has a contrast of 9
 
 
 def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widget:
@@ -75,6 +76,21 @@ def chips(texts: list[str], ids: list[int]) -> str:
             f'font-family:monospace">{shown}<sub>{number}</sub></span>'
         )
     return f'<div style="line-height:2">{" ".join(boxes)}</div>'
+
+
+def shades(texts: list[str], strengths: list[float]) -> str:
+    """Texts as running HTML, each on a ground from white (0) to orange (1).
+
+    Ink and ground are both set: it reads the same on dark themes.
+    """
+    spans = []
+    for text, strength in zip(texts, strengths, strict=True):
+        share = min(max(strength, 0.0), 1.0)
+        ground = [round(255 + share * (full - 255)) for full in _ORANGE]
+        style = f"background:rgb({ground[0]},{ground[1]},{ground[2]});color:#000"
+        spans.append(f'<span style="{style}">{html.escape(text)}</span>')
+    around = "background:#fff;color:#000;line-height:1.8;padding:4px"
+    return f'<div style="{around}">{"".join(spans)}</div>'
 
 
 def _is_png(part) -> bool:

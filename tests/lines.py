@@ -31,7 +31,9 @@ def spoiled(source: str, name: str) -> Iterator[tuple[str, str]]:
             if isinstance(statement.value, (ast.Name, ast.Constant, ast.Tuple)):
                 continue
             kept = statement.value
-            statement.value = ast.parse(f"{FACTOR} * ({ast.unparse(kept)})").body[0].value
+            statement.value = (
+                ast.parse(f"{FACTOR} * ({ast.unparse(kept)})").body[0].value
+            )
             text = ast.unparse(tree)
             yield ast.unparse(statement), text
             statement.value = kept
@@ -66,7 +68,11 @@ def verdict(report, line: str) -> tuple[str, str]:
     shown = [m.line for m in report.mistakes if m.line]
     if not shown:
         return ("no line", "")
-    return ("right line", "") if shown[0] in line or line in shown[0] else ("another line", shown[0])
+    return (
+        ("right line", "")
+        if shown[0] in line or line in shown[0]
+        else ("another line", shown[0])
+    )
 
 
 if __name__ == "__main__":
@@ -75,5 +81,7 @@ if __name__ == "__main__":
         for what, shown, (title, line, report) in judged(name):
             counts[what] += 1
             if what not in ("named", "right line"):
-                print(f"{name}, {title}: {line!r}: {what} {shown!r} {[m.name for m in report.mistakes]}")
+                print(
+                    f"{name}, {title}: {line!r}: {what} {shown!r} {[m.name for m in report.mistakes]}"
+                )
         print(name, dict(counts))

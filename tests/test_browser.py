@@ -3,7 +3,7 @@
 import pytest
 
 import lab
-from helpers.editions import WIDGET_TEXT
+from helpers.outputs import WIDGET_TEXT
 from notebook_tools import complete
 
 pytestmark = [
@@ -29,6 +29,29 @@ def page(server):
     with lab.browser_page() as fresh:
         yield fresh
     server.stop_kernels()
+
+
+def test_a_reader_meets_a_folded_cell_and_figures_that_say_what_they_show(server, page):
+    """The file as it comes, nothing run: JupyterLab does not trust its outputs yet."""
+    name = "02_layernorm"
+    figures = [
+        output["metadata"]["image/png"]["alt"]
+        for cell in complete(name).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    notebook = lab.Notebook(page, server, f"notebooks/{name}.ipynb")
+    page.wait_for_function(
+        "n => document.querySelectorAll('.jp-OutputArea-output img').length >= n",
+        arg=len(figures),
+    )
+    images = page.locator(".jp-OutputArea-output img")
+    read = "all => all.map(image => [image.alt, image.naturalWidth > 100])"
+    assert images.evaluate_all(read) == [[alt, True] for alt in figures]
+    setup, reference = (page.locator(f"{lab.CELL}.jp-CodeCell").nth(i) for i in (0, 1))
+    assert "keep_on_drive" not in setup.inner_text()
+    assert 'load_reference("stories")' in reference.inner_text()
+    assert notebook.problems == []
 
 
 def test_every_widget_of_a_notebook_draws_anew_when_it_is_moved(server, page):

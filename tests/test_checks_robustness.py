@@ -106,6 +106,7 @@ ODD = {
     "literal-batch": ("x = x.reshape(2, *x.shape[1:])", *PLAIN),
     "literal-size": (*PLAIN[:-1], "return x.reshape(2, 7, 24) * self.w + self.b"),
     "wrong-dtype": (*RESULT, "return out.double()"),
+    "wrong-device": (*RESULT, "return out.to('meta')"),
     "detached-output": (*RESULT, "return torch.from_numpy(out.detach().numpy())"),
     "random": (*RESULT, "return out + torch.randn(out.shape) * 0.1"),
     "changes-its-parameters": (*RESULT, "self.w.data.mul_(1.5)", "return out"),
@@ -247,3 +248,53 @@ def test_a_config_that_is_written_to_is_a_copy():
     before = load_reference("stories").cfg.d_vocab
     examine(define(source)["LayerNorm"])
     assert load_reference("stories").cfg.d_vocab == before > 1
+
+
+NAMES = {
+    "attention_scores(x)": "is made by an earlier cell of this notebook",
+    "F.gelu(x)": "from torch.nn import functional as F",
+    "resdiual + 1": "run the cells above",
+    "cfg.d_model": "`self.cfg` for the sizes",
+}
+
+
+@pytest.mark.parametrize("line", NAMES)
+def test_a_name_that_is_gone(line):
+    text = define(LAYER_NORM.replace("{body}", f"return {line}"))
+    for name in ("F", "cfg"):
+        text.pop(name, None)
+    (mistake,) = checks.layer_norm.examine(text["LayerNorm"]).mistakes
+    assert mistake.name == "undefined-name" and NAMES[line] in mistake.hint
+
+
+CRASHES = {
+    "not-contiguous": ("x[:, :-1].view(-1, x.shape[-1])", "reshape"),
+    "padding-as-a-target": (
+        "F.cross_entropy(x[0], torch.full((x.shape[1],), -100), ignore_index=-1)",
+        "-100",
+    ),
+    "config-for-a-number": ("torch.ones(self.cfg)", "cfg.d_model"),
+    "config-for-a-number ": ("x / self.cfg", "cfg.d_model"),
+    "config-for-a-number  ": ("self.cfg['emb_dim']", "cfg.d_model"),
+    "no-such-field": ("self.cfg.emb_dim", "d_model"),
+}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_crashes_of_frequent_idioms(name):
+    line, hint = CRASHES[name]
+    (mistake,) = checks.layer_norm.examine(answer(f"return {line}")).mistakes
+    assert mistake.name == name.strip() and hint in mistake.hint, mistake
+
+
+def test_ids_of_columns_taken_for_rows():
+    source = """
+    def top_p(logits, p):
+        values, ids = logits.sort(-1, descending=True)
+        logits = logits.clone()
+        logits[ids[values.softmax(-1).cumsum(-1) > p]] = -math.inf
+        return logits
+    """
+    report = checks.top_p.examine(define(source)["top_p"])
+    assert report.mistakes[-1].name == "index-along-the-first-axis", report
+    assert "scatter" in report.mistakes[-1].hint

@@ -1,6 +1,8 @@
 """helpers/editions.py on tiny courses: no PyTorch, a few seconds."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -8,8 +10,10 @@ import pytest
 from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
 
-from helpers import editions
+from helpers import address, editions
+from helpers.address import ROOT, Address
 from helpers.blanks import BEGIN, BLANK, END, EditionError, blank
+from helpers.outputs import WIDGET_TEXT
 
 SQUARE = f'''\
 def square(x):
@@ -28,9 +32,10 @@ def course(root: Path, *cells, name: str = "00_tiny") -> Path:
     (root / "helpers" / "__init__.py").write_text(
         "Config = None\n"
         "def load_reference(name): return name\n"
-        "def start(edition, reference): print(edition, reference)\n",
+        "def start(edition, keep_on_drive): print(edition, keep_on_drive)\n",
         encoding="utf-8",
     )
+    address.write(Address("https://github.com/OWNER/clean-transformer", "v1"), root)
     readme = f"# Tiny\n\n{editions.TABLE[0]}\n{editions.TABLE[1]}\n\nThe end.\n"
     (root / "README.md").write_text(readme, encoding="utf-8")
     path = root / "notebooks" / f"{name}.ipynb"
@@ -129,12 +134,13 @@ def test_both_editions_of_a_tiny_course(tmp_path):
     assert editions.main([], tmp_path) == 0
     done, blanks = cells_of(path), cells_of(blanks_of(path))
     assert list(done) == [
-        "title", "links", "setup", "square-exercise", "look", "secret",
+        "title", "links", "setup", "reference", "square-exercise", "look", "secret",
     ]  # fmt: skip
     assert list(blanks) == [*done][:-1]
     assert done["look"]["outputs"][0]["data"]["text/plain"] == ["9"]
-    assert done["setup"]["outputs"][0]["text"] == ["complete stories\n"]
-    assert [done[i]["execution_count"] for i in [*done][2:]] == [1, 2, 3, 4]
+    assert done["setup"]["outputs"][0]["text"] == ["complete False\n"]
+    assert done["reference"]["outputs"][0]["data"]["text/plain"] == ["'stories'"]
+    assert [done[i]["execution_count"] for i in [*done][2:]] == [1, 2, 3, 4, 5]
     for cell in blanks.values():
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
@@ -152,7 +158,8 @@ def test_the_same_notebook_gives_the_same_bytes(tmp_path):
     path = course(tmp_path, code(noisy, id="noisy"))
     editions.main([], tmp_path)
     first = path.read_bytes()
-    assert b'"b\\n"' in first and b'"a' not in first.replace(b'"a\\\\rb', b"")
+    (output,) = cells_of(path)["noisy"]["outputs"][:-1]
+    assert output["text"][-1] == "b\n" and "a" not in "".join(output["text"])
     editions.main(["--force"], tmp_path)
     assert path.read_bytes() == first
     assert b"\r" not in first and first.endswith(b"}\n")
@@ -183,16 +190,80 @@ def test_a_new_address_reaches_links_and_first_cells_without_a_run(
 ):
     path = course(tmp_path, code("1 + 1", id="sum"))
     editions.main([], tmp_path)
-    monkeypatch.setattr(editions, "REPOSITORY", "https://github.com/me/mine")
-    monkeypatch.setattr(editions, "RELEASE", "v9")
     monkeypatch.setattr(editions, "execute", None)  # calling it would fail
-    assert len(editions.drift(tmp_path)) == 3
-    assert editions.main([], tmp_path) == 0
+    ssh = ["--repository", "git@github.com:me/mine.git", "--release", "v9"]
+    assert editions.main(ssh, tmp_path) == 0
     for file in (path, blanks_of(path), tmp_path / "README.md"):
         content = file.read_text(encoding="utf-8")
         assert "OWNER" not in content
         assert "github/me/mine/blob/v9/notebooks" in content
-    assert "--branch v9" in "".join(cells_of(path)["setup"]["source"])
+    setup = "".join(cells_of(path)["setup"]["source"])
+    assert '"https://github.com/me/mine"' in setup and '"v9"' in setup
+    assert editions.drift(tmp_path) == []
+    assert editions.main(["--release", "v10"], tmp_path) == 0  # the rest stays
+    assert address.read(tmp_path) == Address("https://github.com/me/mine", "v10")
+    gitlab = ["--repository", "https://gitlab.com/a/b/mine"]
+    assert editions.main(gitlab, tmp_path) == 0  # Colab opens GitHub's files only
+    assert "colab.research" not in path.read_text(encoding="utf-8")
+    for bad in (["--repository", "/home/me/mine"], ["--release", "-x y"]):
+        assert editions.main(bad, tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    ("remote", "found"),
+    [
+        ("https://github.com/me/mine.git", "https://github.com/me/mine"),
+        ("https://me:secret@github.com/me/mine", "https://github.com/me/mine"),
+        ("git@gitlab.com:group/sub/mine.git", "https://gitlab.com/group/sub/mine"),
+        ("ssh://git@github.com:22/me/mine.git/", "https://github.com/me/mine"),
+        ("git@git.example.org:me/mine.git", None),
+        ("https://github.com.example.org/me/mine", None),
+        ("/srv/github.com/me/mine.git", None),
+        ("file:///srv/mine.git", None),
+        ("", None),
+    ],
+)
+def test_a_public_remote_gives_the_address(remote, found):
+    assert address.public(remote) == found
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_until_there_is_an_address_it_comes_from_git(tmp_path):
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True)
+
+    course(tmp_path)
+    git("init", "-q")
+    placeholder = address.current(root=tmp_path)
+    assert not placeholder.known
+    git("remote", "add", "origin", "https://git.example.org/me/mine")
+    assert address.current(root=tmp_path) == placeholder
+    git("remote", "set-url", "origin", "git@github.com:me/mine.git")
+    assert address.current(root=tmp_path) == Address("https://github.com/me/mine", "v1")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    git("tag", "v2")
+    found = Address("https://github.com/me/mine", "v2")
+    assert address.current(root=tmp_path) == found
+    assert editions.main([], tmp_path) == 0 and address.read(tmp_path) == found
+    git("remote", "set-url", "origin", "git@github.com:a/fork.git")
+    assert address.current(root=tmp_path) == found  # a fork keeps the course's
+
+
+def test_the_address_stands_in_one_place():
+    """In the notebooks and in README it is written by the command."""
+    where = [
+        path.relative_to(ROOT).as_posix()
+        for pattern in (
+            "helpers/**/*.py",
+            "helpers/*.json",
+            ".ci/*",
+            ".github/**/*.yml",
+        )
+        for path in ROOT.glob(pattern)
+        if address.read().repository in path.read_text(encoding="utf-8")
+    ]
+    assert where == ["helpers/address.json"]
 
 
 def test_drift_is_named(tmp_path):
@@ -220,7 +291,7 @@ def test_no_widget_state_is_saved(tmp_path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert set(notebook["metadata"]) == {"course", "kernelspec", "language_info"}
     (output,) = cells_of(path)["play"]["outputs"]
-    assert output["data"] == {"text/plain": [editions.WIDGET_TEXT]}
+    assert output["data"] == {"text/plain": [WIDGET_TEXT]}
 
 
 INTERACT = """\

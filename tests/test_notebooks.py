@@ -9,6 +9,7 @@ from nbformat import NotebookNode
 
 from helpers import editions
 from helpers.blanks import BEGIN, BLANK
+from helpers.outputs import WIDGET
 from notebook_tools import COMPLETE, EXERCISES, NOTEBOOKS, ROOT, complete, exercises
 
 BOTH = [
@@ -88,8 +89,10 @@ def test_order_of_cells(path: Path):
     ids = [cell.id for cell in notebook.cells]
     assert ids[:2] == ["title", "links"]
     assert notebook.cells[0].source.startswith(f"# {path.stem[:2]} ")
-    assert code_cells(notebook)[0].id == "setup"
-    assert ids.count("setup") == 1
+    setup, reference, *_ = code_cells(notebook)
+    assert (setup.id, reference.id) == ("setup", "reference")
+    assert set(setup.metadata) == {"jupyter", "cellView"}, "the first cell is folded"
+    assert not reference.metadata, "the learner's own line stands in the open"
     for at, cell in enumerate(notebook.cells):
         if "# YOUR CODE HERE" in cell.source or BEGIN in cell.source:
             assert cell.id.endswith("-exercise"), cell.id
@@ -134,7 +137,7 @@ def test_the_complete_edition_was_run_to_its_end(name: str):
             problems.append(f"{cell_id}: an error is saved: {output.ename}")
         if output.get("name") == "stderr":
             problems.append(f"{cell_id}: on stderr: {output.text[:300]}")
-        if editions.WIDGET in output.get("data", {}):
+        if WIDGET in output.get("data", {}):
             problems.append(f"{cell_id}: a widget's view is saved")
         if re.search(r" at 0x[0-9a-f]{6,}", str(output)):
             problems.append(f"{cell_id}: a memory address, another one on each run")

@@ -2,18 +2,24 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
-import threading
+from logging import Handler, getLogger
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
+from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2Model, LlamaConfig
+from transformers import (
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
 
 from helpers import load_reference
 from helpers import reference as module
@@ -129,9 +135,52 @@ def test_the_one_loaded_last_is_current(folder):
 
 
 def test_loading_says_nothing(folder, capfd):
+    """Not about what old checkpoints, or those with a second head, have too much."""
+    file = folder / "model.safetensors"
+    extra = {
+        "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 15, 15).tril(),
+        "score.weight": torch.zeros(2, 24),
+    }
+    save_file(load_file(file) | extra, file, metadata={"format": "pt"})
+    records, level = [], logging.get_verbosity()
+    handler = Handler()  # transformers' own writes past what pytest captures
+    handler.emit = records.append
+    getLogger("transformers").addHandler(handler)
+    logging.enable_progress_bar()  # and huggingface_hub's, which a download shows
+    capfd.readouterr()
     load_reference(str(folder)).to_tokens("Hello")
-    said = capfd.readouterr()
-    assert said.out == "" and said.err == ""
+    getLogger("transformers").removeHandler(handler)
+    assert capfd.readouterr() == ("", "") and records == []
+    assert not are_progress_bars_disabled() and logging.get_verbosity() == level
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_becomes_float32(folder, dtype):
+    file = folder / "model.safetensors"
+    halves = {name: p.to(dtype) for name, p in load_file(file).items()}
+    save_file(halves, file, metadata={"format": "pt"})
+    change(folder / "config.json", dtype=str(dtype)[6:], torch_dtype=str(dtype)[6:])
+    reference = load_reference(str(folder))
+    weights = reference.state_dict()
+    assert {p.dtype for p in weights.values()} == {torch.float32}
+    torch.testing.assert_close(
+        weights["embed.W_E"], halves["transformer.wte.weight"].float()
+    )
+
+
+def test_weights_as_older_versions_of_transformers_kept_them(folder):
+    file = folder / "model.safetensors"
+    torch.save(load_file(file), folder / "pytorch_model.bin")
+    file.unlink()
+    assert load_reference(str(folder)).cfg.d_vocab == 300
+
+
+def test_a_folder_is_found_however_it_is_written(folder, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):  # POSIX, Windows
+        monkeypatch.setenv(variable, str(folder.parent))
+    for name in (f"~/{folder.name}/", f"{folder}{os.sep}", folder):
+        assert load_reference(name).cfg.n_ctx == 15
 
 
 # ---------------------------------------------------------------- no network
@@ -139,42 +188,24 @@ def test_loading_says_nothing(folder, capfd):
 
 def fresh_process(code: str, home: Path, **environment) -> subprocess.CompletedProcess:
     """Python with the network blocked and nothing in its cache."""
-    environment = {
+    inherited = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/no_network"), str(ROOT)]),
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(home / "empty_cache"),
         "PYTHONIOENCODING": "utf-8",
-        **environment,
     }
     for name in ("COURSE_REFERENCE", "HF_ENDPOINT", "HTTPS_PROXY", "https_proxy"):
-        environment.pop(name, None)
+        inherited.pop(name, None)
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment,
+        env=inherited | environment,
         cwd=home,
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=120,
     )
-
-
-def test_no_network_is_told_within_three_seconds(tmp_path):
-    code = """
-        import time
-        from helpers import load_reference
-        start = time.perf_counter()
-        try:
-            load_reference("gpt2")
-        except Exception as error:
-            print(time.perf_counter() - start, type(error).__name__, error, sep="|")
-    """
-    run = fresh_process(code, tmp_path)
-    seconds, kind, message = run.stdout.strip().split("|")
-    assert kind == "ModelNotLoaded" and float(seconds) < 3
-    assert "cannot be reached" in message and 'load_reference("stories")' in message
-    assert run.stderr == ""
 
 
 def test_offline_by_choice(monkeypatch):
@@ -184,41 +215,20 @@ def test_offline_by_choice(monkeypatch):
     assert "somebody/a-model-nobody-has" in sentence(error)
 
 
-def test_a_hub_that_takes_the_call_and_says_nothing(monkeypatch):
-    """As behind some firewalls: the connection stands and no answer ever comes."""
-    import time
-
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        start = time.perf_counter()
-        with pytest.raises(ModelNotLoaded) as error:
-            load_reference("somebody/a-model-nobody-has")
-        assert time.perf_counter() - start < 3
-    assert f"{address} cannot be reached" in sentence(error)
-
-
-def test_any_answer_of_the_hub_counts(monkeypatch):
-    """Even an unkind one: what is missing is then told by transformers."""
-    with socket.create_server(("127.0.0.1", 0)) as hub:
-
-        def answer():
-            client, _ = hub.accept()
-            client.recv(1000)
-            client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-            client.close()
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        assert module._hub_answers(f"http://127.0.0.1:{hub.getsockname()[1]}")
-        thread.join()
-
-
 # ---------------------------------------------------------------- wrong names and files
 
 
-@pytest.mark.parametrize("name", ["../no/such/folder", "two words", "gpt2/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../no/such/folder",
+        "~nobody/gpt2",
+        "C:/models",
+        "two words",
+        "gpt2/",
+        "x" * 150,
+    ],
+)
 def test_a_name_that_is_none(name):
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(name)
@@ -261,7 +271,7 @@ def test_weights_of_another_size(folder):
     change(folder / "config.json", n_inner=40)
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(str(folder))
-    assert "could not be loaded" in sentence(error)
+    assert "h.0.mlp" in sentence(error) and "another size" in sentence(error)
 
 
 def test_another_kind_of_model(tmp_path):
@@ -275,6 +285,8 @@ def test_another_kind_of_model(tmp_path):
     "field, value",
     [
         ("activation_function", "relu"),
+        ("activation_function", "gelu"),
+        ("activation_function", "nobody_knows"),
         ("scale_attn_weights", False),
         ("scale_attn_by_inverse_layer_idx", True),
         ("add_cross_attention", True),
@@ -287,6 +299,13 @@ def test_a_gpt2_that_computes_otherwise(tmp_path, field, value):
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(str(tmp_path))
     assert field in sentence(error)
+
+
+@pytest.mark.parametrize("name", ["gelu_pytorch_tanh", "gelu_fast"])
+def test_another_name_of_the_same_activation(folder, name):
+    change(folder / "config.json", activation_function=name)
+    reference = load_reference(str(folder))
+    assert "mlp" in str(reference.run_with_cache(torch.tensor([[0, 5, 9]]))[1].keys())
 
 
 def test_no_tokenizer(folder):
@@ -303,6 +322,39 @@ def test_a_tokenizer_that_is_too_large(tmp_path):
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(str(tmp_path))
     assert "257" in sentence(error) and "200" in sentence(error)
+
+
+def padded(special: bool) -> PreTrainedTokenizerFast:
+    """One token more than the tokens of a model that has 257."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["[PAD]"], special_tokens=special)
+    return tokenizer
+
+
+def test_a_padding_token_may_lie_beyond_the_table(tmp_path):
+    """Many fine-tuned GPT-2s are saved so; no text is encoded to it."""
+    save(tmp_path, vocab_size=257)
+    padded(special=True).save_pretrained(tmp_path)
+    reference = load_reference(str(tmp_path))
+    assert reference.to_str_tokens("Hello", prepend_bos=False) == [*"Hello"]
+    with pytest.raises(ValueError, match=r"'\[PAD\]'.*'s 257"):
+        reference.to_tokens("Hello[PAD]")
+
+
+def test_a_word_beyond_the_table(tmp_path):
+    save(tmp_path, vocab_size=257)
+    padded(special=False).save_pretrained(tmp_path)
+    with pytest.raises(ModelNotLoaded, match="258 tokens and the model only 257"):
+        load_reference(str(tmp_path))
+
+
+def test_half_a_tokenizer(folder):
+    """Without merges.txt, GPT-2's own would spell every word in single letters."""
+    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "vocab.json").write_text(json.dumps(vocabulary["model"]["vocab"]))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelNotLoaded, match="tokenizer"):
+        load_reference(str(folder))
 
 
 def test_a_tokenizer_that_is_smaller_than_the_model(tmp_path):

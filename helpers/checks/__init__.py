@@ -4,12 +4,13 @@ An exercise is found by its name: `checks.layer_norm` is what `layer_norm.py` in
 the folders of a shelf makes, beside its page `layer_norm.md`.
 """
 
-import importlib
+import importlib.util
+import re
 from pathlib import Path
 
 from helpers.checks.report import CheckFailed
 
-__all__ = ["CheckFailed", "names", "shelve"]
+__all__ = ["CheckFailed", "names", "shelve", "titles"]
 
 _shelves: list[str] = []  # packages whose folders hold exercises
 
@@ -34,6 +35,16 @@ def _found() -> dict[str, str]:
 def names() -> list[str]:
     """The names of all exercises, notebook by notebook."""
     return list(_found())
+
+
+def titles() -> set[str]:
+    """The classes and functions that the exercises ask for, as their pages say."""
+    found = set()
+    for module in _found().values():
+        path = Path(importlib.util.find_spec(module).origin).with_suffix(".md")
+        text = path.read_text(encoding="utf-8")
+        found |= set(re.findall(r"```python\n(?:@.*\n)*(?:class|def) (\w+)", text)[:1])
+    return found
 
 
 def __getattr__(name: str):

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,9 @@ from helpers.checks.guard import (
     functions_of,
     is_blank,
     time_limit,
-    undisturbed,
 )
 from helpers.checks.report import CheckFailed, Findings, Mistake, Report, Text, show
+from helpers.checks.surroundings import Waits, undisturbed
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Course:
     Attributes:
         models: the models that no answer may change.
         reference: what the cases are made from; another one makes them anew.
+        around: a context in which that is as it was loaded, whatever a person did.
         keep: saves what passed, given its name, the answer, and what judges it again;
             returns the file, or None.
         link: where an entry of a page can be read, given the page's path and a slug.
@@ -38,6 +40,7 @@ class Course:
 
     models: Callable[[], list[nn.Module]]
     reference: Callable[[], object]
+    around: Callable[[], AbstractContextManager]
     keep: Callable[[str, object, Callable], Path | None]
     link: Callable[[Path, str], str]
     scope: Mapping[str, object]
@@ -102,16 +105,20 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
-        # Made once, before the clock starts: imports and a large model may be slow.
-        models = [Untouched(model) for model in self.course.models()]
-        with undisturbed() as prints:
+        with undisturbed(candidate, self.course.around) as prints:
+            # Made before the clock starts: imports and a large model may be slow.
+            models = [Untouched(model) for model in self.course.models()]
             try:
                 with time_limit(SECONDS, crash.files_of(candidate)):
                     found = self._judged(candidate)
-            except (Hang, SystemExit, KeyboardInterrupt) as error:
+            except (Hang, Waits, SystemExit, KeyboardInterrupt) as error:
                 found = Findings((_stopped(error, candidate),))
-        if any([model.put_back() for model in models]):
-            found = Findings((_CHANGES_THE_REFERENCE,))
+            except Exception as error:  # of the check's own lines, not the person's
+                found = Findings((crash.of_the_check(error),))
+            if prints.waited is not None:  # whatever the answer made of it
+                found = Findings((_stopped(prints.waited, candidate),))
+            if any([model.put_back() for model in models]):
+                found = Findings((_CHANGES_THE_REFERENCE,))
         return found.report(self.name, self.title, prints.kept)
 
     # What it is made of
@@ -179,9 +186,7 @@ class Check:
     def pairs_of_mutants(self):
         """Two mistakes at once, one pair after the other."""
         usual = [m for m in self.mutants if not m.entries[0].gradient]
-        return pairs_of(
-            usual, lambda a, b: mutant.pair(a, b, self.parts, self._names)
-        )
+        return pairs_of(usual, lambda a, b: mutant.pair(a, b, self.parts, self._names))
 
     def link(self, slug: str) -> str:
         """Where a mistake of this page, or of a step's, can be read."""
@@ -248,6 +253,12 @@ class Check:
 def _stopped(error: BaseException, candidate) -> Mistake:
     """What ended the whole check, and on which of the person's lines."""
     line = crash.own_line(error, candidate)
+    if isinstance(error, Waits):
+        kind = "class" if isinstance(candidate, type) else "function"
+        told = f"Your code waits for you (`{crash.words(error)}`), and nobody answers "
+        told += "it inside a check."
+        hint = f"take that line out, or call your {kind} yourself, outside of the check"
+        return Mistake("waits-for-you", told, hint, line=line)
     if isinstance(error, Hang):
         told = f"Your code was still running after {SECONDS:.0f} s and was stopped."
         return Mistake("hangs", told, "look for a loop that never ends", line=line)

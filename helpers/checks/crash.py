@@ -3,28 +3,18 @@
 import ast
 import contextlib
 import dis
-import inspect
 import linecache
 import re
+import traceback
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.guard import ChangesASetting, functions_of
+from helpers.checks.causes import CAUSES, NO_INIT
+from helpers.checks.guard import ChangesASetting, files_of
 from helpers.checks.observe import own_frame
 from helpers.checks.report import Mistake
-
-
-def files_of(candidate) -> set[str]:
-    """The files or notebook cells in which a class or function was written."""
-    files = {f.__code__.co_filename for f in functions_of(candidate)}
-    # helper functions of the same notebook count as the person's own code too
-    for function in functions_of(candidate):
-        for value in list(function.__globals__.values()):
-            if inspect.isfunction(value) or isinstance(value, type):
-                if getattr(value, "__module__", None) == function.__module__:
-                    files |= {f.__code__.co_filename for f in functions_of(value)}
-    return files
 
 
 def line_of(frame, number: int) -> str:
@@ -82,12 +72,72 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
         shapes = _axes(frame, number) or _shapes(frame, line)
     if name == "init-argument" and isinstance(candidate, type):
         own = candidate.__init__ is not nn.Module.__init__
-        name, cause = (name, cause) if own else ("no-init", _NO_INIT)
+        name, cause = (name, cause) if own else ("no-init", NO_INIT)
     message = f"Your code stops{where} with {said[:300]}"
     message += "" if message.endswith(".") else "."
     if shapes:
         message += f" There, {shapes}."
     return Mistake(name, message, cause, line=line)
+
+
+def of_the_check(error: Exception) -> Mistake:
+    """A line of the check's own that failed: no fault of the answer's is known."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {words(error)}"[:300].rstrip(": ")
+    return Mistake(
+        "the-check-stopped",
+        f"The check itself stopped with {said} ({Path(last.filename).name}, line "
+        f"{last.lineno}), so it cannot tell whether your code is right.",
+        "restart the kernel and run the cells above (Run > Run All Above Selected "
+        "Cell); if it stops again, that is a fault of the course",
+    )
+
+
+def asks_for_a_gpu(line: str) -> str:
+    """The note on an `__init__` that names a GPU; it was made on the CPU."""
+    line = f", `{line.strip()}`" if line.strip() else ""
+    return (
+        f"it asks for a GPU by name in `__init__`{line}. The check made it on the CPU, "
+        "and on a machine without that GPU your class is made there too; leave the "
+        'device out, for `.to("cuda")` moves a whole model'
+    )
+
+
+def writes(found: tuple) -> Mistake:
+    """Of code that changes its input: the line, its form, and what to write instead."""
+    line = line_of(*found) if found else ""
+    form, hint = _writing_form(line)
+    return Mistake(
+        "changes-its-input",
+        f"Your code writes into the tensor it was given{form}, and whoever called it "
+        "goes on using that tensor.",
+        hint,
+        line=line or None,
+    )
+
+
+def _writing_form(line: str) -> tuple[str, str]:
+    """In which way a line writes into a tensor, and what makes a new one."""
+    name = r"([A-Za-z_][\w.]*)"
+    if match := re.search(name + r"\[.*\]\s*(?:[-+*/|&@]|//|\*\*)?=(?!=)", line):
+        return (
+            f" (`{match[1]}[...] = ` writes into it)",
+            "`torch.where` and `masked_fill` make a new tensor; or write into a copy: "
+            f"`{match[1]} = {match[1]}.clone()` first",
+        )
+    if match := re.search(name + r"\s*([-+*/|&@]|//|\*\*)=(?!=)", line):
+        x, sign = match[1], match[2]
+        return f" (`{x} {sign}= ...`)", f"`{x} = {x} {sign} ...` makes a new tensor"
+    if match := re.search(r"\.([a-z]\w*[a-z0-9])_\(", line):
+        return (
+            f" (`{match[1]}_`, as all names that end in an underscore)",
+            f"`{match[1]}`, without the underscore, makes a new tensor",
+        )
+    return (
+        "",
+        "begin with a copy, `x = x.clone()`, or make new tensors: `x = x - y` in the "
+        "place of `x -= y`, `torch.where` in that of `x[...] = `",
+    )
 
 
 def _shapes(frame, line: str) -> str:
@@ -174,14 +224,66 @@ def _pattern_call(frame, number: int) -> ast.Call | None:
 def _usual_cause(error: BaseException, found) -> tuple[str, str]:
     """A slug and the usual cause, by what Python, torch or einops said."""
     said = f"{type(error).__name__}: {words(error)}"
-    for name, kind, pattern, cause in _CAUSES:
+    for name, kind, pattern, cause in CAUSES:
         if isinstance(error, kind) and re.search(pattern, said, re.S):
             if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
                 continue
             if name == "matmul-shapes" and found and _names_integers(*found):
                 continue
+            if name == "undefined-name":
+                cause = _made_before(getattr(error, "name", None)) or cause
+            if name == "index-beyond-the-table" and found and _first_axis(said, *found):
+                return "index-along-the-first-axis", _FIRST_AXIS
             return name, cause
     return "crash", "read the line from right to left, and print shapes before it"
+
+
+_IMPORTS = {
+    "torch": "import torch",
+    "nn": "from torch import nn",
+    "F": "from torch.nn import functional as F",
+    "Tensor": "from torch import Tensor",
+    "math": "import math",
+    "np": "import numpy as np",
+    "einops": "import einops",
+    "einsum": "from einops import einsum",
+    "rearrange": "from einops import rearrange",
+    "repeat": "from einops import repeat",
+    "reduce": "from einops import reduce",
+    "dataclass": "from dataclasses import dataclass",
+    "Config": "from helpers import Config",
+}
+_FIRST_AXIS = (
+    "`x[ids]` takes whole rows, along the first axis; where ids count the last axis, "
+    "as token ids do in logits, `x.scatter(-1, ids, ...)` writes at them and "
+    "`x.gather(-1, ids)` reads"
+)
+
+
+def _made_before(name: str | None) -> str:
+    """What to do about a name that an earlier cell makes, as after a restart."""
+    import helpers.checks as checks  # all of them: this module is a part of each
+
+    above = "run the cells above (Run > Run All Above Selected Cell)"
+    if name in _IMPORTS:
+        return f"after a restart all imports are gone: {above}, or `{_IMPORTS[name]}`"
+    if name in {"reference", *checks.titles()}:
+        told = f"`{name}` is made by an earlier cell of this notebook"
+        return f"{told}. After a restart all names are gone: {above}"
+    return ""
+
+
+def _first_axis(said: str, frame, number: int) -> bool:
+    """Whether a line writes at ids of the last axis as if they were of the first."""
+    line = line_of(frame, number)
+    match = re.search(
+        r"index (\d+) is out of bounds for dimension 0 with size (\d+)", said
+    )
+    if not match or not re.search(r"\]\s*=(?!=)", line):
+        return False
+    index, size = map(int, match.groups())
+    shapes = [tensor.shape for _, tensor in _named(frame, line)]
+    return any(len(s) > 1 and s[0] == size and index < s[-1] for s in shapes)
 
 
 _REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
@@ -203,272 +305,3 @@ def _reduces(frame, number: int) -> bool:
         return True
     shapes = {tuple(tensor.shape) for _, tensor in _named(frame, line)}
     return any(len(s) > 2 and s[:-1] in shapes for s in shapes)
-
-
-_NO_INIT = (
-    "the class has no `__init__` of its own; a class that is defined again forgets "
-    "the earlier one, so keep `__init__` and `forward` in one cell"
-)
-
-# name, exception, what it said, usual cause; the first that fits is told
-_CAUSES = [
-    (
-        "no-super-init",
-        AttributeError,
-        r"cannot assign (parameters?|module|buffer).* before .*__init__",
-        "call `super().__init__()` first: it makes the places where nn.Module keeps "
-        "parameters, buffers and submodules",
-    ),
-    (
-        "init-argument",
-        TypeError,
-        r"__init__\(\) (takes|missing|got)",
-        "`__init__(self, cfg)` takes one argument beside self, the Config",
-    ),
-    (
-        "forward-argument",
-        TypeError,
-        r"forward\(\) (takes|missing|got)",
-        "`forward` takes self and one tensor",
-    ),
-    (
-        "number-of-arguments",
-        TypeError,
-        r"takes \d+ positional arguments? but \d+ (was|were) given",
-        "count the arguments; a method needs `self` first",
-    ),
-    (
-        "no-such-attribute",
-        AttributeError,
-        r"object has no attribute",
-        "look at the spelling, capitals included, and whether `__init__` makes it; a "
-        "class that is defined again loses the methods of the earlier one",
-    ),
-    (
-        "undefined-name",
-        (NameError, UnboundLocalError),
-        r"",
-        "give it a value first, or check the spelling: `self.` in front of your own "
-        "parameters, `self.cfg` for the sizes, and an import for library names",
-    ),
-    (
-        "sqrt-of-a-number",
-        TypeError,
-        r"sqrt\(\): argument 'input'.*must be Tensor, not (int|float)",
-        "`torch.sqrt` takes a tensor; for a plain number use `math.sqrt(n)` or "
-        "`n ** 0.5`",
-    ),
-    (
-        "integers-in-a-product",
-        RuntimeError,
-        r"same dtype.*\blong\b|expected scalar type Long",
-        "token ids and one-hot vectors are integers: ids are for looking up, "
-        "`table[ids]`, and a one-hot vector is multiplied after `.float()`",
-    ),
-    (
-        "index-not-whole",
-        (IndexError, RuntimeError),
-        r"tensors used as indices must be|argument #1 'indices'",
-        "an index must be whole numbers (`long`), as token ids are: look for a "
-        "`.float()` in front of it",
-    ),
-    (
-        "index-beyond-the-table",
-        IndexError,
-        r"is out of bounds for dimension|index out of range in self",
-        "the index is larger than the table has rows: d_vocab in W_E, n_ctx in W_pos; "
-        "print the index, and ask whether it counts what the table's rows stand for",
-    ),
-    (
-        "shape-for-a-number",
-        TypeError,
-        r"slice indices must be integers|only integer tensors of a single element|"
-        r"must be Number, not Tensor|arange\(\)",
-        "one number is needed here: `x.shape` is a pair and `x.shape[1]` a number",
-    ),
-    (
-        "unpacks-another-count",
-        ValueError,
-        r"values to unpack",
-        "give every axis one name: `batch, position = tokens.shape` has two, an "
-        "activation has three",
-    ),
-    (
-        "calls-a-tensor",
-        TypeError,
-        r"'(Parameter|Tensor)' object is not callable",
-        "square brackets look up, `W[ids]`; round ones call a function or a module",
-    ),
-    (
-        "reduced-axis-dropped",
-        RuntimeError,
-        r"The size of tensor a \(\d+\) must match the size of tensor b",
-        "two shapes do not broadcast; after a mean or sum, `keepdim=True` keeps the "
-        "reduced axis as size 1",
-    ),
-    (
-        "shapes-do-not-broadcast",
-        RuntimeError,
-        r"The size of tensor a \(\d+\) must match the size of tensor b",
-        "shapes are lined up from the last axis: on each, the sizes must be equal or "
-        "one of them 1; print both before this line",
-    ),
-    (
-        "argument-order",
-        (RuntimeError, TypeError),
-        r"Tensor type unknown to einops <class 'str'>|einsum\(\): the first argument",
-        "einops takes the tensors first and the pattern after them; torch.einsum takes "
-        "the pattern first",
-    ),
-    (
-        "reduce-without-how",
-        TypeError,
-        r"reduce\(\) missing .*'reduction'",
-        'einops.reduce takes three things: the tensor, the pattern, and how: `"mean"`',
-    ),
-    (
-        "einsum-names-too-long",
-        RuntimeError,
-        r"einsum\(\): (invalid subscript|expected subscript|the number of subscripts)",
-        "torch.einsum takes one letter for each axis, without spaces; "
-        "`einops.einsum` takes whole words",
-    ),
-    (
-        "mask-taken-for-numbers",
-        (NotImplementedError, RuntimeError),
-        r"not implemented for 'Bool'|with a bool tensor is not supported",
-        "a mask of True and False is here where numbers should be: fill the scores "
-        "where it is True, `masked_fill`, and go on with what that returns",
-    ),
-    (
-        "softmax-without-an-axis",
-        TypeError,
-        r"softmax\(\) (received an invalid combination|missing)",
-        "say which axis should sum to 1: `dim=-1`",
-    ),
-    (
-        "unknown-argument",
-        TypeError,
-        r"got an unexpected keyword argument",
-        "look at the spelling of the argument: `dim=` and `keepdim=` in torch",
-    ),
-    (
-        "counts-from-0",
-        IndexError,
-        r"list index out of range|index \d+ is out of range",
-        "places are counted from 0: the last of n is n − 1",
-    ),
-    (
-        "no-such-axis",
-        IndexError,
-        r"Dimension out of range|tuple index out of range",
-        "axes are counted from 0, so that two of them are 0 and 1; −1 is the last, "
-        "whatever their count",
-    ),
-    (
-        "one-number-wanted",
-        (ValueError, TypeError, RuntimeError),
-        r"only (one|single)[- ]element tensors? can be converted|only length-1 arrays|"
-        r"a Tensor with \d+ elements cannot be converted to Scalar|"
-        r"Boolean value of Tensor with more than one value",
-        "Python's `math`, `if` and `float` take one number; a whole tensor needs "
-        "torch's functions, such as `torch.sqrt(x)` and `torch.where`",
-    ),
-    (
-        "numpy-knows-no-gradient",
-        (RuntimeError, TypeError),
-        r"Can't call numpy\(\)|can't convert .* to numpy",
-        "numpy knows no gradients: torch has a function of the same name",
-    ),
-    (
-        "size-not-told",
-        Exception,
-        r"Could not infer sizes",
-        "brackets make one axis of several, and its size alone does not tell theirs: "
-        "name one, as in `n_heads=n_heads`",
-    ),
-    (
-        "einsum-pattern",
-        Exception,
-        r"(?i)einsum|einops|Shape mismatch|pattern|expression",
-        "name every axis of every tensor, in the order that the tensors have; the "
-        "pattern comes last in einops.einsum and first in torch.einsum",
-    ),
-    (
-        "not-probabilities",
-        RuntimeError,
-        r"probability tensor contains",
-        "`torch.multinomial` takes probabilities: softmax the logits first",
-    ),
-    (
-        "k-too-large",
-        RuntimeError,
-        r"selected index k out of range",
-        "there may be fewer than k of them: `min(k, logits.shape[-1])`",
-    ),
-    (
-        "cross-entropy-shapes",
-        (RuntimeError, ValueError),
-        r"Expected target size|Expected input batch_size",
-        "F.cross_entropy wants a row of logits for each target: flatten both, "
-        "`logits.flatten(0, 1)` and `tokens.flatten()`, after the shift",
-    ),
-    (
-        "gather-shapes",
-        RuntimeError,
-        r"Index tensor must have the same number of dimensions",
-        "`gather` takes an index with as many axes as the tensor: "
-        "`tokens[:, 1:, None]`, and drop that axis afterwards",
-    ),
-    (
-        "cat-shapes",
-        RuntimeError,
-        r"Sizes of tensors must match except|must have same number of dimensions",
-        "`torch.cat` joins along one axis, `dim=`, and on all others the tensors must "
-        "be alike: print both shapes; `keepdim=True` keeps an axis",
-    ),
-    (
-        "matmul-shapes",
-        RuntimeError,
-        r"mat1 and mat2|batch2|size mismatch|Expected size",
-        "in `a @ b` the last axis of a must be the second to last of b",
-    ),
-    (
-        "integers-in-a-product",
-        RuntimeError,
-        r"mat1 and mat2|batch2|size mismatch|Expected size",
-        "token ids say which row is wanted: look it up, `table[ids]`; a product needs "
-        "one-hot vectors instead, [..., d_vocab]",
-    ),
-    (
-        "in-place-on-a-leaf",
-        RuntimeError,
-        r"in-place operation|modified by an inplace",
-        "what the backward pass still needs was overwritten: make a new tensor, "
-        "`x = x - mean`, instead of writing into an old one, `x -= mean`",
-    ),
-    (
-        "wrong-dtype",
-        (RuntimeError, IndexError),
-        r"dtype|scalar type|tensors used as indices|Long|Float|Double",
-        "token ids are integers (`long`), everything else here is float32",
-    ),
-    (
-        "wrong-device",
-        (RuntimeError, AssertionError),
-        r"(?i)cuda|device",
-        "do not name a device in `forward`; make new tensors with `device=x.device`",
-    ),
-    (
-        "list-of-modules",
-        (TypeError, NotImplementedError),
-        r"'(list|tuple|ModuleList)' object is not callable|ModuleList",
-        "loop over the list and call each module in turn",
-    ),
-    (
-        "no-forward",
-        NotImplementedError,
-        r'missing the required "forward"',
-        "give the class a method `forward`: spelt so, and indented as `__init__` is",
-    ),
-]

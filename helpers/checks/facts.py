@@ -12,14 +12,6 @@ from helpers.checks.observe import Built, Seen, build, mutant_run, run, same
 from helpers.checks.report import Mistake
 from helpers.checks.trace import Recorder, RightValues, first_departure
 
-CHANGES_ITS_INPUT = Mistake(
-    "changes-its-input",
-    "Your code writes into the tensor it was given. Others still need it: "
-    "the residual stream goes on after this step.",
-    "`x = x - mean` makes a new tensor; `x -= mean` and names that end in "
-    "an underscore (`sub_`, `masked_fill_`) do not",
-)
-
 RANDOM = Mistake(
     "random",
     "The same input gives another output the second time.",
@@ -95,6 +87,17 @@ def changed_parameters(builds: list[Built], cases: list[Case]) -> Mistake | None
                     "and makes new tensors",
                 )
     return None
+
+
+def on_another_device(seen: list[Seen]) -> Mistake | None:
+    """Whether an output has left the CPU, where the inputs are."""
+    outputs = [s.output for s in seen if isinstance(s.output, Tensor)]
+    away = next((x.device for x in outputs if x.device.type != "cpu"), None)
+    return away and Mistake(
+        "wrong-device",
+        f"Your output is on {away}; what you were given is on the CPU.",
+        "make new tensors where the others are, with `device=x.device`",
+    )
 
 
 def narrowed(look: Look, where: str) -> list[Mistake]:

@@ -1,9 +1,11 @@
 """Running somebody's code without letting it hurt: time, prints, globals, devices."""
 
 import contextlib
+import copy
 import ctypes
 import dis
-import io
+import functools
+import linecache
 import sys
 import threading
 import time
@@ -11,9 +13,8 @@ import types
 from collections.abc import Callable
 
 import torch
+from torch import overrides
 from torch.overrides import TorchFunctionMode
-
-from helpers.config import Config
 
 SECONDS = 20.0  # a check of ours takes under 2 s; a hang is not worth more than this
 PRINT_LINES = 12  # of the person's prints, enough to see what they wanted to see
@@ -117,50 +118,6 @@ def _raise_in(thread: int) -> None:
     )
 
 
-class Prints(io.StringIO):
-    """Keeps the first lines that are printed, and counts the rest."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = 0
-
-    def write(self, text: str) -> int:
-        if self.lines < PRINT_LINES:
-            super().write(text[:4000])
-        self.lines += text.count("\n")
-        return len(text)
-
-    def close(self) -> None:
-        """Stays open: what was printed is still read afterwards."""
-
-    @property
-    def kept(self) -> str:
-        lines = [line[:200] for line in self.getvalue().splitlines()[:PRINT_LINES]]
-        if self.lines > PRINT_LINES:
-            lines.append(f"… and {self.lines - PRINT_LINES} more lines")
-        return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def undisturbed():
-    """Put back what code may change for everybody after it; yields its Prints."""
-    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    device = torch.get_default_device()
-    prints = Prints()
-    try:
-        with (
-            torch.random.fork_rng(),
-            contextlib.redirect_stdout(prints),
-            torch.enable_grad(),
-        ):
-            yield prints
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        if torch.get_default_device() != device:
-            _set_device(device)
-
-
 class ChangesASetting(Exception):
     """Somebody's code changed a setting that all later code would have felt."""
 
@@ -212,13 +169,13 @@ class Untouched:
     def put_back(self) -> bool:
         """Undo whatever was done to the weights; True if there was anything."""
         changed = False
-        for module, name, p, copy, requires_grad in self.kept:
+        for module, name, p, kept, requires_grad in self.kept:
             if module._parameters.get(name) is not p:
                 module._parameters[name], changed = p, True
-            if p.shape != copy.shape or p.dtype != copy.dtype:
-                p.data, changed = copy, True
-            elif not torch.equal(p, copy):
-                p.data.copy_(copy)
+            if p.shape != kept.shape or p.dtype != kept.dtype:
+                p.data, changed = kept, True
+            elif not torch.equal(p, kept):
+                p.data.copy_(kept)
                 changed = True
             p.requires_grad_(requires_grad)
         self.model.train(self.training)
@@ -235,28 +192,87 @@ class NotDrawn(TorchFunctionMode):
 
 
 class OnCPU(TorchFunctionMode):
-    """Sends everything to the CPU, and remembers that somebody asked for a GPU."""
+    """Sends everything to the CPU, and remembers who asked for a GPU.
 
-    def __init__(self):
+    Args:
+        candidate: whose line is looked for.
+        lacking: send only what asks for a device that this machine lacks.
+
+    Attributes:
+        redirected: whether somebody asked for a GPU.
+        line: the first of the candidate's lines that did, or "".
+    """
+
+    def __init__(self, candidate=None, lacking: bool = False):
         super().__init__()
-        self.redirected = False
+        self.candidate, self.lacking = candidate, lacking
+        self.redirected, self.line = False, ""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if func is torch.Tensor.cuda:
-            self.redirected = True
+        if func is torch.Tensor.cuda and self._redirects("cuda"):
             return args[0]
-        if _is_gpu(kwargs.get("device")):
-            self.redirected = True
+        if self._redirects(kwargs.get("device")):
             kwargs["device"] = "cpu"
-        if func is torch.Tensor.to and any(_is_gpu(a) for a in args[1:]):
-            self.redirected = True
-            args = tuple("cpu" if _is_gpu(a) else a for a in args)
+        if func is torch.Tensor.to:
+            args = tuple(
+                "cpu" if i and self._redirects(a) else a for i, a in enumerate(args)
+            )
         return func(*args, **kwargs)
+
+    def _redirects(self, device) -> bool:
+        if not _is_gpu(device) or (self.lacking and is_here(device)):
+            return False
+        if not self.redirected and self.candidate is not None:
+            files, frame = files_of(self.candidate), sys._getframe(2)
+            while frame is not None and frame.f_code.co_filename not in files:
+                frame = frame.f_back
+            if frame is not None:
+                self.line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        self.redirected = True
+        return True
 
 
 def _is_gpu(device) -> bool:
+    if isinstance(device, int) and not isinstance(device, bool):
+        return True  # torch takes a number for a GPU's
+    if not isinstance(device, (str, torch.device)):
+        return False
     return str(device).split(":")[0] in ("cuda", "mps", "xpu")
+
+
+def is_here(device) -> bool:
+    """Whether this machine has a GPU of that name."""
+    kind = "cuda" if isinstance(device, int) else str(device).split(":")[0]
+    there = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    return there[kind].is_available()
+
+
+class MadeHere:
+    """An `__init__` that makes on the CPU what asks for a GPU that is not there.
+
+    No function, so that what looks for the person's code finds theirs, `__wrapped__`.
+    """
+
+    def __init__(self, init: Callable):
+        self.__wrapped__ = init
+        self.__name__, self.__doc__ = "__init__", init.__doc__
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        modes = overrides._get_current_function_mode_stack()
+        if any(isinstance(mode, OnCPU) for mode in modes):  # a check is looking
+            return self.__wrapped__(*args, **kwargs)
+        with OnCPU(lacking=True):
+            return self.__wrapped__(*args, **kwargs)
+
+
+def make_here(candidate: type) -> None:
+    """Let a class that asks for a GPU be made on this machine, wherever it is used."""
+    if not isinstance(candidate.__init__, MadeHere):
+        candidate.__init__ = MadeHere(candidate.__init__)
 
 
 def functions_of(candidate) -> list[types.FunctionType]:
@@ -271,6 +287,18 @@ def functions_of(candidate) -> list[types.FunctionType]:
         if isinstance(member, types.FunctionType):
             found.append(member)
     return found
+
+
+def files_of(candidate) -> set[str]:
+    """The files or notebook cells in which a class or function was written."""
+    files = {f.__code__.co_filename for f in functions_of(candidate)}
+    # helper functions of the same notebook count as the person's own code too
+    for function in functions_of(candidate):
+        for value in list(function.__globals__.values()):
+            if isinstance(value, (types.FunctionType, type)):
+                if getattr(value, "__module__", None) == function.__module__:
+                    files |= {f.__code__.co_filename for f in functions_of(value)}
+    return files
 
 
 def reads_global(candidate, name: str) -> bool:
@@ -291,19 +319,81 @@ def _codes(code: types.CodeType):
             yield from _codes(constant)
 
 
+def _own(value) -> bool:
+    """Whether a class, function or module is no library's, nor the course's."""
+    if isinstance(value, types.ModuleType):
+        return not _is_library(value.__name__.split(".")[0])
+    if not isinstance(value, (type, types.FunctionType)):
+        return False
+    return not _is_library(str(value.__module__).split(".")[0])
+
+
+@functools.cache
+def _is_library(home: str) -> bool:
+    if home == "__main__":
+        return False
+    file = str(getattr(sys.modules.get(home), "__file__", ""))
+    installed = "site-packages" in file or "dist-packages" in file
+    return installed or home == "helpers" or home in sys.stdlib_module_names
+
+
+def spaces_of(candidate) -> list[dict]:
+    """The globals that somebody's code sees: its own, its parts' and its helpers'.
+
+    Args:
+        candidate: a class, a function, or a module that was made of one.
+    """
+    made = isinstance(candidate, torch.nn.Module)
+    todo = [type(m) for m in candidate.modules()] if made else [candidate]
+    seen, spaces = set(), {}
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, type):
+            todo += [base for base in value.__mro__[1:] if _own(base)]
+        for function in functions_of(value):
+            space = function.__globals__
+            spaces[id(space)] = space
+            names = {n for code in _codes(function.__code__) for n in code.co_names}
+            found = [space[name] for name in names if name in space]
+            for value in filter(_own, found):
+                if isinstance(value, types.ModuleType):  # `my_gpt2.LayerNorm`
+                    inside = vars(value)
+                    todo += [inside[n] for n in names if _own(inside.get(n))]
+                else:
+                    todo.append(value)
+    return list(spaces.values())
+
+
 @contextlib.contextmanager
-def global_cfg(candidate, cfg: Config):
-    """Let code that reads the notebook's global `cfg` see the case's, for now."""
-    spaces = {id(f.__globals__): f.__globals__ for f in functions_of(candidate)}
-    held = [s for s in spaces.values() if isinstance(s.get("cfg"), Config)]
+def global_cfg(candidate, cfg):
+    """Let code that reads a global `cfg` see the case's sizes, for now.
+
+    Wherever the code was written, in a notebook or in a file, and whatever class its
+    `cfg` is of. `candidate` is a class, a function, or a module made of one.
+    """
+    held = [s for s in spaces_of(candidate) if hasattr(s.get("cfg"), "d_model")]
     before = [space["cfg"] for space in held]
     try:
         for space in held:
-            space["cfg"] = cfg
+            space["cfg"] = _of_these_sizes(space["cfg"], cfg)
         yield
     finally:
         for space, old in zip(held, before, strict=True):
             space["cfg"] = old
+
+
+def _of_these_sizes(own, cfg):
+    """A copy of somebody's own configuration, with other numbers in it."""
+    if isinstance(own, (type(cfg), type)):
+        return cfg
+    new = copy.copy(own)
+    for name in vars(cfg).keys() - {"debug"}:
+        with contextlib.suppress(AttributeError):  # computed from the others
+            object.__setattr__(new, name, getattr(cfg, name))
+    return new if new.d_model == cfg.d_model else cfg
 
 
 _TRIVIAL = {

@@ -71,4 +71,6 @@ def example(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
     off = (mine - target).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
     at = torch.unravel_index(off.argmax(), off.shape)
     place = ", ".join(f"{name} {int(i)}" for name, i in zip(axes, at))
-    return f"at {place} yours is {mine[at].item():.4g}, the target {target[at].item():.4g}"
+    return (
+        f"at {place} yours is {mine[at].item():.4g}, the target {target[at].item():.4g}"
+    )

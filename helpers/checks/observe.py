@@ -1,6 +1,7 @@
 """Running an answer, or the reference computation, on a case, and comparing."""
 
 import contextlib
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,7 @@ def same(a: Tensor, b: Tensor, tolerance: float = TOLERANCE) -> bool:
     NaN equals NaN and an infinity its like, so that a mistake that makes NaN is
     recognised by it.
     """
-    if a.shape != b.shape:
+    if a.shape != b.shape or a.device != b.device:
         return False
     if not (a.is_floating_point() or b.is_floating_point()):
         return torch.equal(a, b)
@@ -76,10 +77,41 @@ def run(runner: Runner, case: Case) -> Seen:
     changed = tuple(
         i
         for i, (x, before) in enumerate(zip(inputs, case.inputs, strict=True))
-        if x.shape != before.shape
-        or not torch.equal(x.nan_to_num(), before.nan_to_num())
+        if not _unchanged(x, before)
     )
     return Seen(output=output, changed=changed)
+
+
+def line_that_writes(runner: Runner, case: Case, files: set[str]) -> tuple:
+    """The frame and number of the line that first writes into an input, or ().
+
+    After each line of these files the inputs are looked at: they are changed by
+    torch, by numpy or through `.data`, and only their values tell of all three.
+    """
+    inputs = tuple(x.clone() for x in case.inputs)
+    last, found = [], []
+
+    def look(frame, event, _):
+        if frame.f_code.co_filename not in files:
+            return None
+        if last and not found and not all(map(_unchanged, inputs, case.inputs)):
+            found.extend(last)
+        last[:] = (frame, frame.f_lineno)
+        return look
+
+    tracing = sys.gettrace()
+    sys.settrace(look)
+    try:
+        with contextlib.suppress(Exception):
+            runner(*inputs, **_cloned(case.extra))
+    finally:
+        if sys.gettrace() is look:
+            sys.settrace(tracing)
+    return tuple(found)
+
+
+def _unchanged(x: Tensor, before: Tensor) -> bool:
+    return x.shape == before.shape and torch.equal(x.nan_to_num(), before.nan_to_num())
 
 
 def run_backward(
@@ -174,6 +206,7 @@ class Built:
     mistakes: tuple[Mistake, ...] = ()
     error: BaseException | None = None
     redirected: bool = False  # it asked for a GPU in __init__
+    gpu_line: str = ""  # on this line
     fresh: dict[str, Tensor] = field(default_factory=dict)  # before loading
 
 
@@ -184,13 +217,13 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
         keep_fresh: also keep a copy of the weights with which it began.
     """
     if not isinstance(candidate, type):
-        return Built(runner=_with_cfg(candidate, candidate, case))
+        return Built(runner=_with_cfg(candidate, case))
     undrawn = contextlib.nullcontext() if keep_fresh else NotDrawn()
     try:
         with (
             settings_kept(),
             undrawn,
-            OnCPU() as device,
+            OnCPU(candidate) as device,
             global_cfg(candidate, case.cfg),
         ):
             module = candidate(replace(case.cfg))  # a copy: it may be written to
@@ -220,17 +253,18 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
         for name, value in case.buffers.items():
             module.get_buffer(name).copy_(value)
     return Built(
-        runner=_with_cfg(candidate, module, case),
+        runner=_with_cfg(module, case),
         module=module,
         params=dict(module.named_parameters()),
         redirected=device.redirected,
+        gpu_line=device.line,
         fresh=fresh,
     )
 
 
-def _with_cfg(candidate, callable_, case: Case) -> Runner:
+def _with_cfg(callable_, case: Case) -> Runner:
     def runner(*args, **kwargs):
-        with settings_kept(), global_cfg(candidate, case.cfg):
+        with settings_kept(), global_cfg(callable_, case.cfg):
             return callable_(*args, **kwargs)
 
     return runner

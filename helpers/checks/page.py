@@ -190,7 +190,9 @@ def _blocks(path: Path) -> Iterator[_Block]:
         fence = re.fullmatch(r"(`{3,})(\w*)", line)
         heading = re.fullmatch(r"(#{1,3}) (.+)", line)
         if fence:
-            end = next((i for i in range(number, len(lines)) if lines[i] == fence[1]), 0)
+            end = next(
+                (i for i in range(number, len(lines)) if lines[i] == fence[1]), 0
+            )
             if not end:
                 raise PageError(f"{path.name}, line {start}: the code has no end")
             yield _Block(fence[2], "\n".join(lines[number:end]) + "\n", start)

@@ -65,7 +65,9 @@ def _draw_shapes(target: Tensor, mine: Tensor) -> bytes:
     def draw(figure: Figure) -> None:
         places = dict(left=0.05, right=0.95, bottom=0.12, top=0.85, wspace=0.2)
         for ax, name, values in zip(
-            figure.subplots(1, 2, gridspec_kw=places), ("target", "yours"), (target, mine)
+            figure.subplots(1, 2, gridspec_kw=places),
+            ("target", "yours"),
+            (target, mine),
         ):
             shape = list(values.shape)
             values = torch.atleast_2d(values)

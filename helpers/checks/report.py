@@ -1,8 +1,11 @@
 """What a check found, and how it is shown: HTML in a notebook, text elsewhere."""
 
 import base64
+import contextlib
 import html
+import locale
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -119,7 +122,7 @@ class Report:
         if self.printed:
             lines.append("  your code printed:")
             lines += [f"    | {line}" for line in self.printed.splitlines()]
-        return "\n".join(lines)
+        return writable("\n".join(lines))
 
     def _repr_html_(self) -> str:
         colour = {"passed": "#009e73", "failed": "#d55e00", "todo": "#0072b2"}
@@ -130,12 +133,13 @@ class Report:
             rows.append("<div>One of these (they give the same output here):</div>")
         rows += [_mistake_html(mistake) for mistake in self.mistakes]
         if self.picture:
-            data = base64.b64encode(self.picture()).decode()
-            rows.append(
-                f'<img alt="Target, yours and their difference, side by side" '
-                f'style="max-width:100%;margin-top:6px" '
-                f'src="data:image/png;base64,{data}">'
-            )
+            with contextlib.suppress(Exception):  # the words count, with any settings
+                data = base64.b64encode(self.picture()).decode()
+                rows.append(
+                    f'<img alt="Target, yours and their difference, side by side" '
+                    f'style="max-width:100%;margin-top:6px" '
+                    f'src="data:image/png;base64,{data}">'
+                )
         rows += [f"<div><em>Note:</em> {_prose_html(n)}</div>" for n in self.notes]
         if self.printed:
             rows.append(
@@ -147,6 +151,54 @@ class Report:
             f'<div style="border-left:4px solid {colour[self.status]};'
             f'padding:4px 12px;margin:4px 0;line-height:1.5">{"".join(rows)}</div>'
         )
+
+
+_PLAIN = str.maketrans(
+    {
+        "✓": "+",
+        "✗": "x",
+        "○": "o",
+        "•": "*",
+        "−": "-",
+        "…": "...",
+        "→": "->",
+        "·": "*",
+        "×": "x",
+        "≤": "<=",
+        "≥": ">=",
+        "≠": "!=",
+        "√": "sqrt ",
+        "–": "-",
+        "—": "-",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+    }
+)
+
+
+def writable(text: str) -> str:
+    """The text with only such characters as the console and files can take here.
+
+    A console of Windows may know 256 of them, and "✓" is none.
+    """
+    stdout = getattr(sys.stdout, "encoding", None) or "utf-8"
+    for encoding in (stdout, locale.getpreferredencoding(False)):
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            kept = [c if _fits(c, encoding) else c.translate(_PLAIN) for c in text]
+            text = "".join(kept).encode(encoding, "replace").decode(encoding)
+        except LookupError:  # an encoding that Python does not know
+            pass
+    return text
+
+
+def _fits(character: str, encoding: str) -> bool:
+    try:
+        return bool(character.encode(encoding))
+    except UnicodeEncodeError:
+        return False
 
 
 def _prose_html(text: str) -> str:
@@ -184,7 +236,7 @@ class Text:
     markdown: str
 
     def __str__(self) -> str:
-        return self.markdown
+        return writable(self.markdown)
 
     __repr__ = __str__
 
@@ -198,9 +250,9 @@ def show(item) -> None:
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:
-        print(item)
+        sys.stdout.write(f"{item}\n")
         return
     if getattr(get_ipython(), "kernel", None) is not None:
         display(item)
-    else:
-        print(item)
+    else:  # `print` may be somebody's own
+        sys.stdout.write(f"{item}\n")

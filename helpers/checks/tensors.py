@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from helpers.checks import crash, facts
@@ -20,12 +19,13 @@ from helpers.checks.explain import (
     outputs_equal,
     told,
 )
-from helpers.checks.guard import reads_global
+from helpers.checks.guard import make_here, reads_global
 from helpers.checks.observe import (
     TOLERANCE,
     Built,
     Seen,
     build,
+    line_that_writes,
     mutant_backward,
     mutant_run,
     run,
@@ -144,6 +144,7 @@ class Judgement:
         if any(crash.left_blank(s.error) for s in seen):
             return self.check.to_do(self.candidate)
         moved = facts.changed_parameters(builds, self.cases)
+        moved = moved or facts.on_another_device(seen)
         if moved:
             return Findings((moved,))
         seen = [self._adapted(s, c, True) for s, c in zip(seen, self.cases)]
@@ -151,7 +152,7 @@ class Judgement:
         mistakes = []
         if not self.kind.in_place and any(s.changed for s in seen):
             # which of its parts does that
-            mistakes = first.wrong_part() or [facts.CHANGES_ITS_INPUT]
+            mistakes = first.wrong_part() or [self._writes(seen)]
         bad = [i for i, s in enumerate(seen) if not self._right(self.cases[i], s)]
         if bad:
             return self._wrong_values(builds, seen, bad, mistakes)
@@ -162,12 +163,23 @@ class Judgement:
             return Findings((facts.RANDOM,))
         return self._wrong_gradients(builds) or self._passed(builds[0])
 
+    def _writes(self, seen: list[Seen]) -> Mistake:
+        """The line that writes into what the answer was given."""
+        case = next(c for c, s in zip(self.cases, seen) if s.changed)
+        runner, files = (
+            build(self.candidate, case).runner,
+            crash.files_of(self.candidate),
+        )
+        return crash.writes(line_that_writes(runner, case, files))
+
     def _passed(self, built: Built) -> Findings:
         if self.kind.fresh and built.fresh:
             note = self.kind.fresh(built.fresh)
             if isinstance(note, Mistake):
                 return Findings((note,))
             self.notes += [note] if note else []
+        if built.redirected:
+            make_here(self.candidate)
         sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
         what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
         summary = f"Equal to {self.kind.against} on {sources}{what}."
@@ -179,10 +191,9 @@ class Judgement:
                 "it reads the global `cfg`; `self.cfg`, handed to `__init__`, makes it "
                 "work for any model"
             )
-        if any(b.redirected for b in builds):
-            self.notes.append(
-                'it asks for a GPU by name in `__init__`; leave that to `.to("cuda")`'
-            )
+        redirected = next((b for b in builds if b.redirected), None)
+        if redirected:
+            self.notes.append(crash.asks_for_a_gpu(redirected.gpu_line))
 
     def _adapted(self, seen: Seen, case: Case, remark: bool = False) -> Seen:
         if self.kind.adapt is None or not isinstance(seen.output, Tensor):
@@ -256,9 +267,10 @@ class Judgement:
             where = f" on {self.cases[i].label}" if len(bad) < len(seen) else ""
             look = facts.Look(self, builds[i], self.cases[i], seen[i])
             found = Findings(tuple(facts.narrowed(look, where)))
+        told = (*mistakes, *found.mistakes)  # two ways may lead to one of them
         return replace(
             found,
-            mistakes=(*mistakes, *found.mistakes),
+            mistakes=tuple(dict.fromkeys(told)),
             picture=self._picture(seen, bad),
         )
 
@@ -275,9 +287,7 @@ class Judgement:
         if not used:
             return None
         cases = [case for _, case in used]
-        seen = [
-            run_backward(b.runner, b.params, c, self._viewed(c)) for b, c in used
-        ]
+        seen = [run_backward(b.runner, b.params, c, self._viewed(c)) for b, c in used]
         right = [self.attempt_backward(self.check.own, case) for case in cases]
         for mine in seen:
             self._forgive_unused(mine)

@@ -111,21 +111,23 @@ class RightValues:
         rows: dict[int, dict[tuple, Tensor]] = {}
         open_ = list(values)
         while open_:
-            value = open_.pop()
-            print_ = _fingerprint(value)
-            if print_ is None:
-                continue
-            seen = rows.setdefault(len(print_), {})
-            told = f"{print_.mean():.5g}", f"{print_.square().mean():.5g}"
-            if told not in seen:  # many right answers make the same numbers
-                seen[told] = print_
-                open_ += _slices(value)
-        self._tables = {n: torch.stack([*r.values()]) for n, r in rows.items()}
+            sizes: dict[tuple, list[Tensor]] = {}  # each at once: there are thousands
+            for value in open_:
+                key = value.numel(), value.is_complex()
+                sizes.setdefault(key, []).append(value)
+            open_ = []
+            for group in sizes.values():
+                for value, (told, print_) in zip(group, _fingerprints(group)):
+                    seen = rows.setdefault(len(print_), {})
+                    if len(print_) and told not in seen:
+                        seen[told] = print_
+                        open_ += _slices(value)
+        self._tables = {n: torch.stack([*r.values()]) for n, r in rows.items() if r}
 
     def has(self, value: Tensor) -> bool:
         """Whether a right answer makes these numbers, in whatever order of axes."""
         print_ = _fingerprint(value)
-        if print_ is None or len(print_) not in self._tables:
+        if len(print_) not in self._tables:
             return False
         return bool(_equal_rows(self._tables[len(print_)], print_).any())
 
@@ -137,23 +139,33 @@ def _slices(value: Tensor) -> Iterator[Tensor]:
             yield from value.unbind(axis)
 
 
-def _fingerprint(value: Tensor) -> Tensor | None:
+def _fingerprint(value: Tensor) -> Tensor:
     """The numbers in ascending order.
 
-    One number repeated says nothing: there is no fingerprint of it. Of two different
+    One number repeated says nothing: its fingerprint is empty. Of two different
     numbers, as in a mask, it is the share of the rarer one, whatever their names.
     """
-    value = value.detach().flatten()
-    if value.is_complex() or not value.numel():
-        return None
-    value = value.double().nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR)
-    value = value.clamp(-_FAR, _FAR).sort().values
-    if value[0] == value[-1]:
-        return None
-    if not ((value != value[0]) & (value != value[-1])).any():
-        share = (value == value[0]).double().mean()
-        return torch.stack([share.new_tensor(-1.0), torch.minimum(share, 1 - share)])
-    return value
+    return _fingerprints([value])[0][1]
+
+
+def _fingerprints(values: list[Tensor]) -> list[tuple[tuple, Tensor]]:
+    """The same of several values of one size; with a key that equal ones share."""
+    if values[0].is_complex() or not values[0].numel():
+        values = [torch.zeros(1)] * len(values)  # says nothing either
+    rows = torch.stack([value.detach().flatten().double() for value in values])
+    rows = rows.nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR).clamp(-_FAR, _FAR)
+    rows = rows.sort(1).values
+    low, high = rows == rows[:, :1], rows == rows[:, -1:]
+    two = (low | high).all(1).tolist()
+    share = low.double().mean(1).tolist()
+    moments = torch.stack([rows.mean(1), rows.square().mean(1)], 1).tolist()
+    made = []
+    for row, is_two, s, (mean, square) in zip(rows, two, share, moments, strict=True):
+        key, rare = (f"{mean:.5g}", f"{square:.5g}"), min(s, 1 - s)
+        if is_two:
+            key, row = (rare,), row.new_tensor([-1.0, rare] if rare else [])
+        made.append((key, row))
+    return made
 
 
 def _equal_rows(table: Tensor, row: Tensor) -> Tensor:
@@ -247,7 +259,7 @@ def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
     good, silent = set(), set()
     for steps in rounds.values():
         whole = torch.cat([step.value.flatten().double() for step in steps])
-        if _fingerprint(whole) is None:
+        if not len(_fingerprint(whole)):
             silent |= {id(step) for step in steps}
         each_right = [step for step in steps if right.has(step.value)]
         good |= {id(step) for step in (steps if right.has(whole) else each_right)}
@@ -266,4 +278,4 @@ def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
 
 def _two_valued(value: Tensor) -> bool:
     print_ = _fingerprint(value)
-    return print_ is not None and print_[0] == -1 and len(print_) == 2
+    return len(print_) == 2 and print_[0] == -1

@@ -18,7 +18,14 @@ from helpers.checks import crash
 from helpers.checks.case import Case
 from helpers.checks.explain import gradients_equal
 from helpers.checks.guard import global_cfg
-from helpers.checks.observe import TOLERANCE, Seen, run, run_backward, same
+from helpers.checks.observe import (
+    TOLERANCE,
+    Seen,
+    line_that_writes,
+    run,
+    run_backward,
+    same,
+)
 from helpers.checks.report import Mistake
 
 CHECKS = {  # the class of a part by its attribute, and its own check
@@ -146,7 +153,7 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
     again = f"`checks.{own}({kind})` tells more" if own else f"look at your `{kind}`"
 
     def runner(x):
-        with global_cfg(type(part), case.cfg):
+        with global_cfg(part, case.cfg):
             return part(x)
 
     with torch.no_grad():
@@ -155,12 +162,10 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
         told = crash.describe(seen.error, type(part), f" in your {place}")
         return Mistake(slug, told.message, f"{told.hint}; {again}", line=told.line)
     if seen.changed:
-        return Mistake(
-            slug,
-            f"Your {place} changes its input: what it overwrites is the residual "
-            "stream, which others read after it.",
-            again,
-        )
+        files = crash.files_of(type(part))
+        told = crash.writes(line_that_writes(runner, step, files))
+        message = told.message.replace("Your code", f"Your {place}", 1)
+        return Mistake(slug, message, f"{told.hint}; {again}", line=told.line)
     if not isinstance(seen.output, Tensor):
         what = type(seen.output).__name__.replace("NoneType", "None")
         return Mistake(slug, f"Your {place} returns {what}, not a tensor.", again)
@@ -189,7 +194,9 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
 
 def _gradients_agree(part: nn.Module, target: nn.Module, step: Case) -> bool:
     def gradients(module) -> Seen:
-        return run_backward(module, dict(module.named_parameters()), step, lambda x: x)
+        with global_cfg(module, step.cfg):
+            parameters = dict(module.named_parameters())
+            return run_backward(module, parameters, step, lambda x: x)
 
     mine, right = gradients(part), gradients(target)
     for name in [n for n in mine.gradients if n.endswith("b_K")]:
@@ -220,7 +227,7 @@ def wrong_wiring(
     right = [call for call in right_calls(course, case.inputs) if call.name in direct]
     with (
         recorded(module, direct, files) as calls,
-        global_cfg(type(module), case.cfg),
+        global_cfg(module, case.cfg),
         torch.no_grad(),
         contextlib.suppress(Exception),  # what was called until then still tells
     ):

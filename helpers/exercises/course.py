@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from helpers import my_code
 from helpers.checks.check import Check, Course
 from helpers.config import Config
-from helpers.reference import Reference, current_reference
+from helpers.reference import Reference, as_loaded, current_reference
+
 
 @dataclass(frozen=True)
 class Source:
@@ -124,6 +125,7 @@ def _link(page: Path, slug: str) -> str:
 COURSE = Course(
     models=lambda: [stirred().reference.model, current_reference().model],
     reference=current_reference,
+    around=as_loaded,
     keep=_keep,
     link=_link,
     scope={

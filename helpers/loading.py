@@ -1,0 +1,153 @@
+"""Reading a model's folder with transformers, and refusing what is no GPT-2.
+
+What transformers would only warn of, or pass over, stops here with a sentence.
+"""
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from helpers.config import Config
+from helpers.hub import ModelNotLoaded, Unreadable, first_line
+
+
+def load_config(name: str, folder: Path):
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise ModelNotLoaded(
+            f"The folder {folder} has no config.json, so it is not a saved model; "
+            "save one with model.save_pretrained(folder)."
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise _unreadable(name, error) from error
+    _refuse_what_differs(name, config)
+    return config
+
+
+def load_model(name: str, folder: Path):
+    from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
+
+    config = load_config(name, folder)
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # no table of what old checkpoints have too much
+    try:
+        _no_loading_bar()
+        # "eager" is the attention that hands out its pattern
+        model, found = GPT2LMHeadModel.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, by name
+        )
+    except Exception as error:
+        raise _unreadable(name, error) from error
+    finally:
+        logging.set_verbosity(level)
+    # transformers would go on with random numbers in their place
+    for key in found["mismatched_keys"]:  # with sizes since transformers 5
+        key = key if isinstance(key, str) else key[0]
+        raise ModelNotLoaded(
+            f"{name!r} could not be loaded: its {key} has another size than its "
+            "config.json says; save the model again."
+        )
+    if found["missing_keys"]:
+        raise ModelNotLoaded(
+            f"{name!r} lacks {len(found['missing_keys'])} of its weights, "
+            f"{sorted(found['missing_keys'])[0]} for one; save the model again."
+        )
+    return model
+
+
+def _no_loading_bar() -> None:
+    """Weights load in a second: no bar. A download's stays as the person has it."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    shown = not are_progress_bars_disabled()
+    with warnings.catch_warnings():  # about HF_HUB_DISABLE_PROGRESS_BARS
+        warnings.simplefilter("ignore")
+        logging.disable_progress_bar()  # switches off the other one too
+        if shown:
+            enable_progress_bars()
+
+
+def _unreadable(name: str, error: Exception) -> Unreadable:
+    return Unreadable(
+        f"{name!r} could not be loaded: {first_line(error)}. "
+        "Check the name, or save the model again."
+    )
+
+
+def _refuse_what_differs(name: str, config) -> None:
+    """Stop at a model that is not GPT-2, or a GPT-2 that computes otherwise."""
+    if config.model_type != "gpt2":
+        raise ModelNotLoaded(
+            f"{name!r} is a {config.model_type!r} model; this course compares with "
+            "the GPT-2 family: gpt2, distilgpt2, gpt2-medium, ..."
+        )
+    expected = {
+        "activation_function": "gelu_new",
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "add_cross_attention": False,
+    }
+    for key, value in expected.items():
+        given = getattr(config, key)
+        if given != value and not (
+            key == "activation_function" and _same_function(given, value)
+        ):
+            raise ModelNotLoaded(
+                f"{name!r} has {key}={given!r}, and GPT-2 has "
+                f"{value!r}: the classes of this course would not match it."
+            )
+
+
+def _same_function(one: str, other: str) -> bool:
+    """Whether two of transformers' activations are one, as gelu_pytorch_tanh is."""
+    from transformers.activations import ACT2FN
+
+    x = torch.linspace(-12, 12, 2401, dtype=torch.float32, device="cpu")
+    return one in ACT2FN and torch.allclose(ACT2FN[one](x), ACT2FN[other](x), atol=1e-5)
+
+
+def load_tokenizer(name: str, folder: Path, cfg: Config):
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise Unreadable(
+            f"The tokenizer of {name!r} could not be loaded: {first_line(error)}."
+        ) from error
+    # transformers builds an empty tokenizer when its files are missing, and one that
+    # merges nothing when merges.txt is
+    halves = {"vocab.json", "merges.txt"} - {file.name for file in folder.glob("*")}
+    if not tokenizer.encode("Hello", add_special_tokens=False) or (
+        len(halves) == 1 and not (folder / "tokenizer.json").is_file()
+    ):
+        raise Unreadable(
+            f"The tokenizer of {name!r} turns 'Hello' into nothing: its files are "
+            "missing; save them with tokenizer.save_pretrained(folder)."
+        )
+    if tokenizer.bos_token_id is None:
+        raise Unreadable(
+            f"The tokenizer of {name!r} has no start token (bos_token); "
+            "GPT-2 uses '<|endoftext|>'."
+        )
+    # An added padding token may lie beyond the table: no text is encoded to it.
+    added = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    text = set(tokenizer.get_vocab().values()) - added | {tokenizer.bos_token_id}
+    if max(text) >= cfg.d_vocab:
+        raise ModelNotLoaded(
+            f"The tokenizer of {name!r} has {len(tokenizer)} tokens and the model "
+            f"only {cfg.d_vocab}: they do not belong together."
+        )
+    return tokenizer

@@ -18,7 +18,9 @@ NAMES = checks.names()
 def typed(check, code=None):
     """The solution, or what a block of the page makes of it, as typed into a cell."""
     parts = changed(check.parts, check.title, code) if code else check.parts
-    return define("\n\n".join(text for _, text in parts), **names_of(check))[check.title]
+    return define("\n\n".join(text for _, text in parts), **names_of(check))[
+        check.title
+    ]
 
 
 def names_of(check) -> dict:

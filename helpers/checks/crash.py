@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.causes import CAUSES, NO_INIT
+from helpers.checks import causes
 from helpers.checks.guard import ChangesASetting, files_of
 from helpers.checks.observe import own_frame
 from helpers.checks.report import Mistake
@@ -72,7 +72,7 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
         shapes = _axes(frame, number) or _shapes(frame, line)
     if name == "init-argument" and isinstance(candidate, type):
         own = candidate.__init__ is not nn.Module.__init__
-        name, cause = (name, cause) if own else ("no-init", NO_INIT)
+        name, cause = (name, cause) if own else ("no-init", _NO_INIT)
     message = f"Your code stops{where} with {said[:300]}"
     message += "" if message.endswith(".") else "."
     if shapes:
@@ -224,8 +224,9 @@ def _pattern_call(frame, number: int) -> ast.Call | None:
 def _usual_cause(error: BaseException, found) -> tuple[str, str]:
     """A slug and the usual cause, by what Python, torch or einops said."""
     said = f"{type(error).__name__}: {words(error)}"
-    for name, kind, pattern, cause in CAUSES:
-        if isinstance(error, kind) and re.search(pattern, said, re.S):
+    for known in causes.table():
+        name, cause = known.name, known.hint
+        if known.fits(error, said):
             if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
                 continue
             if name == "matmul-shapes" and found and _names_integers(*found):
@@ -271,6 +272,12 @@ def _made_before(name: str | None) -> str:
         told = f"`{name}` is made by an earlier cell of this notebook"
         return f"{told}. After a restart all names are gone: {above}"
     return ""
+
+
+_NO_INIT = (
+    "the class has no `__init__` of its own; a class that is defined again forgets "
+    "the earlier one, so keep `__init__` and `forward` in one cell"
+)
 
 
 def _first_axis(said: str, frame, number: int) -> bool:

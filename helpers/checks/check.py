@@ -232,7 +232,7 @@ class Check:
         odd = getattr(self.kind, "odd", wrong_kind)(self, candidate)
         if odd:
             return Findings((odd,))
-        if any(is_blank(f) for f in _required(candidate)):
+        if getattr(self.kind, "blank", still_blank)(candidate):
             return self.to_do(candidate)
         return None
 
@@ -246,6 +246,7 @@ class Check:
                 which += "lines in the place of that one. "
             elif is_blank(function) and not which:
                 which = f"`{name}` is still blank. "
+        which = which or f"`{self.title}` is not finished yet. "
         told = f"{which}Until then the notebook goes on with the course's own."
         return Findings(todo=told)
 
@@ -268,6 +269,11 @@ def _stopped(error: BaseException, candidate) -> Mistake:
         return Mistake("interrupted", told, hint, line=line)
     told = "Your code calls `exit()`, which would end Python itself."
     return Mistake("exits", told, "leave a function with `return`", line=line)
+
+
+def still_blank(candidate) -> bool:
+    """Whether one of the functions that must be written is blank."""
+    return any(is_blank(f) for f in _required(candidate))
 
 
 def _required(candidate) -> list:

@@ -1,0 +1,81 @@
+"""What the warm-ups of notebook 01 have in common, and next_token with them.
+
+A warm-up is a function that rearranges, or multiplies, what a GPT-2 has at hand.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from torch import Tensor
+
+from helpers.checks.case import Case
+from helpers.checks.check import Check
+from helpers.checks.tensors import Tensors
+from helpers.exercises.course import Source, exercise, loaded, stirred
+
+Take = Callable[[Source], tuple[Tensor, ...]]
+
+
+@cache
+def _single(reference) -> Source:
+    """One text of one token, where a wrong axis of size 1 is easily overlooked."""
+    source = stirred()
+    tokens = source.tokens[:1, :1]
+    logits, activations = reference.run_with_cache(tokens)
+    return replace(source, tokens=tokens, logits=logits, cache=activations)
+
+
+def sources() -> list[tuple[Source, str]]:
+    """Models that have been run, and what is special about the text."""
+    small = stirred()
+    one = _single(small.reference)
+    return [(small, ""), (one, "on a single position"), (loaded(), "")]
+
+
+def residual(source: Source) -> Tensor:
+    """The residual stream before the first block: [batch, position, d_model]."""
+    return source.cache["blocks.0.hook_resid_pre"]
+
+
+def attention(source: Source, *names: str) -> tuple[Tensor, ...]:
+    """What the first attention layer makes: q, k, v, z, or the pattern."""
+    return tuple(source.cache[f"blocks.0.attn.hook_{name}"] for name in names)
+
+
+def warm_up(
+    file: str,
+    answer: str,
+    take: Take,
+    axes: str,
+    against: str = "the target",
+    gradients: bool = True,
+    **extra: Callable[[Source], object],
+) -> Check:
+    """The check of a warm-up; its cases are what `take` finds in each model.
+
+    Args:
+        file: `__file__` of the exercise.
+        answer: the function's name.
+        take: the inputs, from a model that has been run.
+        axes: names of the output's axes.
+        against: what a passing answer equals.
+        gradients: compare them, too; whole numbers have none.
+        extra: keyword arguments of the answer, each made of the model.
+    """
+
+    def cases() -> list[Case]:
+        return [
+            Case(
+                source=source.label,
+                detail=detail,
+                cfg=source.cfg,
+                inputs=take(source),
+                extra={name: of(source) for name, of in extra.items()},
+                grad=gradients and not detail,
+            )
+            for source, detail in sources()
+        ]
+
+    kind = Tensors(cases, axes=tuple(axes.split()), against=against)
+    return exercise(file, answer, kind, keep=False)

@@ -61,12 +61,14 @@ class Recorder(TorchFunctionMode):
         return out
 
     def _keep(self, func: Callable, out, args: list) -> None:
-        used = list(_tensors(args))
+        name = getattr(func, "__name__", "")
+        only_its_shape = name.endswith("_like") or name.startswith("new_")
+        used = [] if only_its_shape else list(_tensors(args))
         parents = [self._made[k] for x in used if (k := _key(x)) in self._made]
         # a tensor that nobody made here: an input, or a parameter
         fixed = all(_key(x) in self._made for x in used)
         fixed = fixed and all(step.fixed for step in parents)
-        if getattr(func, "__name__", "") == "__setitem__":
+        if name == "__setitem__":
             out = args[0]
         for value in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(value, Tensor):

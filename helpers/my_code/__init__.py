@@ -164,7 +164,7 @@ def load(*names: str, course: Any = None) -> Any:
         try:
             linecache.checkcache(str(target))
             with warnings.catch_warnings(action="ignore"):
-                module = file.execute(file.decode(target)[0], target, MODULE)
+                module = file.execute(file.decode(target)[0], str(target), MODULE)
             own = dict(vars(module))
             _fill(module, course)
         except (Exception, SystemExit) as error:

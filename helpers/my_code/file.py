@@ -5,6 +5,7 @@ import codecs
 import contextlib
 import io
 import itertools
+import linecache
 import os
 import re
 import sys
@@ -45,8 +46,9 @@ if __name__ == "__main__":
         sys.exit(f"{error}: start this with the Python that runs the course.")
     run(globals())
 """
-_GPU = re.compile(
-    r"""(?<![=!])([=(,]\s*["'])(?:cuda|mps|xpu)(?::\d+)?(?=["']\s*(?:[,)#]|$))""", re.M
+_GPU = re.compile(  # as an argument, a value, or in a list; not where it is compared
+    r"""(?<![=!])([=(,:[]\s*["'])(?:cuda|mps|xpu)(?::\d+)?(?=["']\s*(?:[])},#]|$))""",
+    re.M,
 )
 
 
@@ -251,14 +253,14 @@ def _what_parses(text: str) -> str:
     return "\n\n\n".join(kept) + "\n" if kept else ""
 
 
-def execute(text: str, target: Path, name: str) -> types.ModuleType:
+def execute(text: str, file: str, name: str) -> types.ModuleType:
     """Run the file's text as a fresh module."""
     module = types.ModuleType(name)
-    module.__file__ = str(target)
+    module.__file__ = file
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses look their module up here
     try:
-        exec(compile(text, str(target), "exec"), vars(module))
+        exec(compile(text, file, "exec"), vars(module))
     except BaseException:
         sys.modules.pop(name)
         if before:
@@ -270,14 +272,16 @@ def execute(text: str, target: Path, name: str) -> types.ModuleType:
 def try_out(text: str, target: Path, judge: Callable) -> None:
     """Import the new text before it becomes the file, so that the file always runs, and
     `judge` the module, so that what is in it has passed."""
-    trial = f"{MODULE}_trial"
+    name, file = f"{MODULE}_trial", f"<the new {target.name}>"
+    linecache.cache[file] = len(text), None, text.splitlines(True), file
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            passes = judge(execute(text, target, trial))
+            passes = judge(execute(text, file, name))
     except NameError as error:
         raise CannotSave(f"it builds on {error.name}, which is still to do.") from error
     finally:
-        sys.modules.pop(trial, None)
+        sys.modules.pop(name, None)
+        linecache.cache.pop(file, None)
     if not passes:
         raise CannotSave(
             f"its text, run by itself in {target.name}, does not pass. Run its cell "

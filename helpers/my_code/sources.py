@@ -178,17 +178,18 @@ def _within(cell: str) -> Iterator[str]:
                     yield from _within(ran)
 
 
-def _text(function: types.FunctionType) -> tuple[str, frozenset[types.CodeType]]:
-    """The text that compiles to this very code, and all its codes; if there is none,
-    that of its file as it is now."""
-    code, flags = function.__code__, function.__code__.co_flags & _ANNOTATIONS
-    file = "".join(linecache.getlines(code.co_filename))
+def _text(function: types.FunctionType, value: Any) -> tuple[str, frozenset]:
+    """The text that compiles to the very code of `value`, and all its codes; if there
+    is none, that of the function's file as it is now."""
+    own, best = {f.__code__ for f in _own(value)}, frozenset()
+    found = file = "".join(linecache.getlines(function.__code__.co_filename))
+    flags = function.__code__.co_flags & _ANNOTATIONS | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     cells = reversed(function.__globals__.get("_ih", ()))
     for text in itertools.chain([file], *map(_within, cells)):
-        codes = _codes(text, flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        if code in codes:
-            return text, codes
-    return file, frozenset()
+        codes = _codes(text, flags)
+        if function.__code__ in codes and len(own & codes) > len(own & best):
+            found, best = text, codes
+    return found, best
 
 
 def _definition(name: str, value: Any) -> tuple[str, str, dict] | None:
@@ -201,7 +202,7 @@ def _definition(name: str, value: Any) -> tuple[str, str, dict] | None:
         inner = function is not value and not is_class  # as in `f = partial(g, 2)`
         if function.__qualname__ != full or (inner and real != name):
             continue
-        line, (text, codes) = function.__code__.co_firstlineno, _text(function)
+        line, (text, codes) = function.__code__.co_firstlineno, _text(function, value)
         for node in reversed(list(_statements(parse(text)))):
             if not (isinstance(node, DEFS) and node.name == real):
                 continue
@@ -377,7 +378,8 @@ def collect(
     for piece, sees in _options(name, value, space, name == wanted):
         tried = {**found, name: piece}
         try:
-            for other in reads(piece) - {name} if isinstance(piece, str) else ():
+            names = reads(piece) - {name} if isinstance(piece, str) else ()
+            for other in sorted(names):
                 # A value's repr may need a module that the notebook calls otherwise.
                 if other in sees or other in sys.modules:
                     needed = sees.get(other, sys.modules.get(other))

@@ -103,10 +103,9 @@ def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | Non
 
     def passes(module: types.ModuleType) -> bool:
         made = getattr(module, name)
-        if judge is None:
-            return True
-        _fill(module, importlib.import_module("helpers.model"))
-        return judge(made)
+        if judge is not None:
+            _fill(module, importlib.import_module("helpers.model"))
+        return judge is None or judge(made)
 
     try:
         with contextlib.ExitStack() as stack:

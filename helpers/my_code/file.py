@@ -12,7 +12,7 @@ import sys
 import time
 import tokenize
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from helpers.my_code.sources import (
@@ -23,6 +23,7 @@ from helpers.my_code.sources import (
     Import,
     Piece,
     assigned,
+    imports_in,
     parse,
     reads,
 )
@@ -62,11 +63,7 @@ def split(text: str) -> tuple[str, dict[str, Import], list[tuple[str, str]]]:
         source = "\n".join(lines[done : node.end_lineno]).strip("\n")
         done = max(done, node.end_lineno)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            for a in node.names:
-                module = getattr(node, "module", None)
-                one = Import(module, a.name, a.asname or "") if module else None
-                one = one or Import(a.name, "", a.asname or "")
-                imports[one.bound] = one
+            imports |= {one.bound: one for one in imports_in(node)}
         elif source:
             main = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
             name = node.name if isinstance(node, DEFS) else assigned(node)
@@ -178,27 +175,23 @@ def _place(pieces: list[tuple[str, str]], name: str, source: str) -> None:
     pieces.insert(max(after, at), (name, source))
 
 
-def _import_lines(imports) -> str:
+def _import_lines(imports: Iterable[Import]) -> str:
     """Sorted and merged: `__future__`, the standard library, then the others."""
-
-    def group(module: str) -> int:
-        top = module.split(".")[0]
-        return 0 if top == "__future__" else 1 if top in sys.stdlib_module_names else 2
-
-    plain = [(group(i.module), 0, i.module, str(i)) for i in imports if not i.name]
-    modules = {i.module for i in imports if i.name}
-    for module in modules:
-        names = sorted(
-            f"{i.name} as {i.alias}" if i.alias else i.name
-            for i in imports
-            if i.name and i.module == module
-        )
-        line = f"from {module} import {', '.join(names)}"
+    merged: dict[tuple, list[str]] = {}
+    for one in sorted(imports):
+        top = one.module.split(".")[0]
+        group = (top != "__future__", top not in sys.stdlib_module_names)
+        start = f"from {one.module} import " if one.name else str(one)
+        key = (group, bool(one.name), one.module, start)
+        merged.setdefault(key, []).append(str(one)[len(start) :])
+    lines = []
+    for (group, *_, start), names in sorted(merged.items()):
+        line = start + ", ".join(names)
         if len(line) > 88:
-            line = f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
-        plain.append((group(module), 1, module, line))
-    groups = itertools.groupby(sorted(plain), key=lambda entry: entry[0])
-    return "\n\n".join("\n".join(e[-1] for e in entries) for _, entries in groups)
+            line = start + "(\n    " + ",\n    ".join(names) + ",\n)"
+        lines.append((group, line))
+    groups = itertools.groupby(lines, key=lambda entry: entry[0])
+    return "\n\n".join("\n".join(line for _, line in lines) for _, lines in groups)
 
 
 def read(target: Path) -> tuple[str, str]:

@@ -61,6 +61,14 @@ class Import(NamedTuple):
         return f"import {self.module}{alias}"
 
 
+def imports_in(node: ast.stmt) -> list[Import]:
+    if isinstance(node, ast.Import):
+        return [Import(a.name, "", a.asname or "") for a in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [Import(node.module, a.name, a.asname or "") for a in node.names]
+    return []
+
+
 Piece = Import | str  # what one name in the file is: an import, or source text
 
 
@@ -233,15 +241,7 @@ def _binding(name: str, value: Any, space: dict[str, Any]) -> Piece | None:
     for text in reversed(cells):
         tree = parse(text)
         for node in reversed(list(_statements(tree))):
-            if isinstance(node, ast.Import):
-                imports = [Import(a.name, "", a.asname or "") for a in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imports = [
-                    Import(node.module, a.name, a.asname or "") for a in node.names
-                ]
-            else:
-                imports = []
-            for imported in imports:
+            for imported in imports_in(node):
                 with contextlib.suppress(ImportError, AttributeError):
                     if imported.bound == name and imported.value() is value:
                         return imported
@@ -249,12 +249,9 @@ def _binding(name: str, value: Any, space: dict[str, Any]) -> Piece | None:
                 if node.name == name and not _has_text(value):
                     return _source(text, node)
                 continue
-            if node not in tree.body or not any(
-                isinstance(n, ast.Name)
-                and n.id == name
-                and isinstance(n.ctx, ast.Store)
-                for n in ast.walk(node)
-            ):
+            names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            stored = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+            if node not in tree.body or name not in stored:
                 continue
             if assigned(node) != name:
                 return None  # a loop, a tuple, `+=`: the text alone does not tell
@@ -313,11 +310,11 @@ def _literal(name: str, value: Any) -> str | None:
         return f'{name} = float("{value}")'
     for prefix in ("", type(value).__module__.split(".")[0] + "."):
         with contextlib.suppress(Exception):
-            text = prefix + repr(value)
-            names = reads(text) if len(text) < 500 else ()
-            made = eval(text, {n: sys.modules[n] for n in names if n in sys.modules})
-            if len(text) < 500 and type(made) is type(value) and bool(made == value):
-                return f"{name} = {text}"
+            if len(text := prefix + repr(value)) < 500:
+                modules = {n: sys.modules[n] for n in reads(text) if n in sys.modules}
+                made = eval(text, modules)
+                if type(made) is type(value) and bool(made == value):
+                    return f"{name} = {text}"
     return None
 
 
@@ -384,14 +381,11 @@ def collect(
                 if other in sees or other in sys.modules:
                     needed = sees.get(other, sys.modules.get(other))
                     collect(other, needed, sees, tried, in_file, wanted)
-            if isinstance(piece, str) and _future_annotations(value):
+            flags = {f.__code__.co_flags & _ANNOTATIONS for f in _own(value)}
+            if isinstance(piece, str) and any(flags):
                 tried["annotations"] = Import("__future__", "annotations")
             found.update(tried)
             return
         except CannotSave as error:
             problem = error
     raise problem
-
-
-def _future_annotations(value: Any) -> bool:
-    return any(f.__code__.co_flags & _ANNOTATIONS for f in _own(value))

@@ -117,7 +117,7 @@ class Check:
         """
         report = self._still_the_course(candidate) or self.examine(candidate)
         if report.status == "passed" and self.keep:
-            kept = my_code.save(self.answer, candidate)
+            kept = my_code.save(self.answer, candidate, judge=self._passes)
             if kept:
                 saved = f"{report.summary} Saved in {kept.name}."
                 report = replace(report, summary=saved)
@@ -154,6 +154,9 @@ class Check:
             if any([model.put_back() for model in models]):
                 report = self._failed(_CHANGES_THE_REFERENCE)
         return replace(report, printed=prints.kept)
+
+    def _passes(self, candidate) -> bool:
+        return self.examine(candidate).status == "passed"
 
     # How it is judged
 

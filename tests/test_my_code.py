@@ -2,16 +2,18 @@
 
 import ast
 import inspect
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 
-from helpers import model, my_code
+from helpers import load_reference, model, my_code, program
 
 ROOT = Path(my_code.__file__).resolve().parents[2]
 NORM = """
@@ -183,14 +185,23 @@ def test_helper_name_used_twice_is_refused(cells, file, capsys):
     assert "3 * x" in file.read_text(encoding="utf-8")
 
 
-def test_same_name_other_import_is_refused(cells, file, capsys):
+def test_two_libraries_einsum(cells, file):
     cells(
-        "from einops import einsum\ndef attention_scores(q):\n    return einsum(q)",
+        "from fancy_einsum import einsum\n"
+        "def attention_scores(q):\n    return einsum('a b -> b', q)",
         "my_code.save('attention_scores', attention_scores)",
-        "from torch import einsum\ndef attention_values(q):\n    return einsum(q)",
-        "assert my_code.save('attention_values', attention_values) is None",
+        "from einops import einsum\n"
+        "def attention_values(q):\n"
+        "    flip = einsum\n    return flip(q, 'a b -> b') + einsum(q, 'a b -> b')",
+        "assert my_code.save('attention_values', attention_values)",
     )
-    assert "another `einsum`" in capsys.readouterr().out
+    text = file.read_text(encoding="utf-8")
+    assert "from einops import einsum as einops_einsum" in text
+    cells("assert my_code.save('attention_values', attention_values)")
+    assert file.read_text(encoding="utf-8") == text
+    space, q = run_alone(file), torch.ones(2, 3)
+    assert space["attention_scores"](q)[0] == 2
+    assert space["attention_values"](q)[0] == 4
 
 
 def test_other_name_partial_and_lambda(cells, file):
@@ -233,7 +244,7 @@ def test_global_cfg_and_values_of_the_notebook(cells, file, capsys):
     )
     space = run_alone(file)
     assert space["cfg"].d_model == 6 and space["eps"] == 2
-    assert "`my_code` of this notebook" in capsys.readouterr().out
+    assert "it uses the course's `my_code`" in capsys.readouterr().out
 
 
 def test_blank_exercises(cells, file):
@@ -330,6 +341,257 @@ def test_the_complete_edition_writes_nothing(cells, file, capsys):
         my_code.edition("exercise")
 
 
+RIGHT = """
+class Embed:
+    def forward(self, {}):
+        return {}
+"""
+PASSES = "my_code.save('Embed', Embed, lambda made: made().forward() == 'right')"
+
+
+@pytest.mark.parametrize(
+    "before, cell, after",
+    [
+        (RIGHT.format("", "'wrong'"), "%%time\n" + RIGHT.format("", "'right'"), ""),
+        ("", "%%capture out\n%%time\n\n" + RIGHT.format("", "'right'"), ""),
+        (
+            RIGHT.format("", "'wrong'"),
+            "exec(" + repr(RIGHT.format("", "'right'")) + ")",
+            "",
+        ),
+        (
+            "class Base:\n    def tell(self):\n        return 'right'",
+            RIGHT.format("", "self.tell()").replace("Embed", "Embed(Base)"),
+            "class Base:\n    def tell(self):\n        return 'wrong'",
+        ),
+        (
+            "def tell():\n    return 'right'",
+            RIGHT.format("", "tell()"),
+            "kept = tell\ndef tell():\n    return 'wrong'\ntell = kept",
+        ),
+        ("table = {}", RIGHT.format("", "table[1]"), "table[1] = 'right'"),
+    ],
+)
+def test_what_is_kept_is_what_passed(cells, file, before, cell, after):
+    cells(before, cell, after, "assert " + PASSES)
+    assert run_alone(file)["Embed"]().forward() == "right"
+
+
+@pytest.mark.parametrize(
+    "before, cell, after",
+    [
+        ("WORD = 'right'", RIGHT.format("word=WORD", "word"), "WORD = 'wrong'"),
+        (
+            "WORD = 'right'",
+            RIGHT.format("", "self.word").replace(":", ":\n    word = WORD", 1),
+            "WORD = 'wrong'",
+        ),
+        (
+            "import sys\nsys.path.insert(0, '.')",
+            "from mine_to_edit import Embed",
+            "edit",
+        ),
+    ],
+)
+def test_what_no_longer_passes_is_not_kept(
+    cells, file, capsys, monkeypatch, before, cell, after
+):
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    mine = file.with_name("mine_to_edit.py")
+    mine.write_text(RIGHT.format("", "'right'"), encoding="utf-8")
+    cells("import sys", before, cell)
+    if after == "edit":
+        sys.modules.pop("mine_to_edit")
+        mine.write_text(RIGHT.format("", "'wrong'"), encoding="utf-8")
+    else:
+        cells(after)
+    file.write_text("mine = 1\n", encoding="utf-8")
+    cells("assert Embed().forward() == 'right'", f"assert {PASSES} is None")
+    assert "does not pass. Run its cell and those" in capsys.readouterr().out
+    assert file.read_text(encoding="utf-8") == "mine = 1\n"
+
+
+def test_code_without_a_text_is_not_kept(cells, file, capsys):
+    cells(
+        "source = 'class Embed:\\n    def forward(self):\\n        return ' + '1'",
+        "exec(compile(source, '<mine>', 'exec'))",
+        "assert my_code.save('Embed', Embed) is None",
+    )
+    assert "its text cannot be found. Run the cell" in capsys.readouterr().out
+
+
+def test_a_check_judges_what_it_keeps(cells, file, capsys):
+    right = (
+        "class LayerNorm(nn.Module):\n"
+        "    def __init__(self, cfg):\n"
+        "        super().__init__()\n"
+        "        self.eps = cfg.layer_norm_eps\n"
+        "        self.w = nn.Parameter(torch.ones(cfg.d_model))\n"
+        "        self.b = nn.Parameter(torch.zeros(cfg.d_model))\n\n"
+        "    def forward(self, x, n=N):\n"
+        "        x = x - x.mean(-1, keepdim=True)\n"
+        "        scale = x.var(-1, keepdim=True, correction=n).add(self.eps).sqrt()\n"
+        "        return x / scale * self.w + self.b\n"
+    )
+    cells("from helpers import checks\nN = 0", right, "N = 1")
+    cells("checks.layer_norm(LayerNorm);")
+    said = capsys.readouterr().out
+    assert "is not kept" in said and "✓ passed" in said and "Saved" not in said
+    assert not file.exists()
+    cells("N = 0", "checks.layer_norm(LayerNorm);")
+    assert "Saved in my_gpt2.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "cell, value",
+    [
+        ("import torch as t\nx, y = t.device('cpu'), t.float32", torch.device("cpu")),
+        ("y, (x, z) = 1, (torch.float32, 2)", torch.float32),
+        ("if torch.ones(1):\n    x = 1\nelse:\n    x = 2", 1),
+        ("try:\n    x = 1 / 0\nexcept ZeroDivisionError:\n    x = 3", 3),
+        ("x = 1\nif x:\n    x = torch.float16", torch.float16),
+        ("print(x := float('inf'))", float("inf")),
+        ("for i in range(3):\n    x = i", 2),
+        ("import fractions\nx, y = fractions.Fraction(1, 3), 1", 1 / 3),
+        ("from helpers import Config\nx, y = Config(d_head=3).d_head, 1", 3),
+        ("x = []\nx += [1]", [1]),
+    ],
+)
+def test_constants_however_they_are_made(cells, file, cell, value):
+    cells(cell, "def gelu_new(y=x):\n    return [x][0]")
+    cells("assert my_code.save('gelu_new', gelu_new)")
+    assert run_alone(file)["gelu_new"]() == pytest.approx(value, abs=0)
+    cells("assert my_code.save('gelu_new', gelu_new)")
+    run_alone(file)
+
+
+def test_helpers_of_every_kind(cells, file):
+    cells(
+        "import functools, dataclasses\nimport numpy as np",
+        "def one(x):\n    return x\ndef two(x):\n    return one(x)",
+        "def by(k):\n    def times(x):\n        return two(k * x)\n    return times",
+        "double = by(2)\nhalf = functools.partial(lambda k, x: x / k, 2)",
+        "@dataclasses.dataclass\nclass Pair:\n    x: float\n"
+        "    def first(self):\n        return self.x",
+        "@functools.lru_cache\ndef slow(n):\n    return np.ones(1).item() * n",
+        "def both(f, g):\n    return lambda x: f(g(x))\nsame = both(double, half)",
+        "def gelu_new(x):\n    return same(Pair(slow(x)).first())",
+        "assert my_code.save('gelu_new', gelu_new)",
+    )
+    assert run_alone(file)["gelu_new"](3) == 3
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "torch.tensor(-1e5, dtype=torch.float32, device='cuda')",
+        'torch.tensor(-1e5).to("cuda:0")',
+        "torch.tensor(-1e5).cuda()",
+        "torch.tensor(-1e5, device=torch.device('mps'))",
+        "torch.tensor(-1e5, device=device)",
+        "torch.tensor(-1e5, device=DEVICES['mine'])",
+    ],
+)
+def test_a_gpu_by_name_is_built_everywhere(cells, file, made):
+    cells("device = 'cuda'\nDEVICES = {'mine': 'cuda'}")
+    cells(
+        NORM.format("x if x.device.type == 'cuda' else -x").replace(
+            "cfg.d_model))\n",
+            f"cfg.d_model))\n        self.register_buffer('IGNORE', {made})\n",
+        ),
+        "assert my_code.save('LayerNorm', LayerNorm)",
+    )
+    norm = my_code.load("LayerNorm")(model.Config(d_model=3))
+    assert norm.IGNORE.device.type == "cpu" and norm(torch.ones(1)) == -1
+    assert '`.to("cuda")` moves it' in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("more", ["", "    dropout: float = 0.5\n"])
+def test_a_global_cfg_has_the_sizes_of_the_model(cells, file, capsys, more):
+    """Of the person's own kind, and without the debugging that it may ask for."""
+    cells(
+        "from dataclasses import dataclass",
+        inspect.getsource(model.Config).replace("bool = False", "bool = True") + more,
+        "cfg = Config()",
+        NORM.format("(cfg.d_head, cfg.debug, isinstance(cfg, Config))"),
+        "assert my_code.save('LayerNorm', LayerNorm)",
+    )
+    norm = my_code.load("LayerNorm")(model.Config(d_model=3))
+    sizes = load_reference("stories").cfg
+    assert norm(0) == (sizes.d_head, False, True)
+    space = run_alone(file)
+    cfg = my_code.fit(space, model.Config(d_head=5))
+    assert space["LayerNorm"](cfg)(0) == (5, False, True)
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "cp1252", "utf-16", "coding line"])
+def test_a_file_in_another_encoding(cells, file, capsys, coding):
+    cells(NORM.format("'für mich'"), "my_code.save('LayerNorm', LayerNorm)")
+    text = file.read_text(encoding="utf-8")
+    if coding == "coding line":
+        text, coding = f"# -*- coding: latin-1 -*-\n{text}", "latin-1"
+    data = text.encode(coding)
+    file.write_bytes(data)
+    norm = my_code.load("LayerNorm")(model.Config(d_model=3))
+    assert norm(0) == "für mich"
+    capsys.readouterr()
+    cells(RIGHT.format("", "1"), "assert my_code.save('Embed', Embed)")
+    space = run_alone(file)
+    assert space["LayerNorm"](model.Config())(0) == "für mich" and "Embed" in space
+    assert "# My GPT-2, in my own code." in file.read_text(encoding="utf-8")
+    aside = file.with_name("my_gpt2.broken-1.py")
+    if coding in ("cp1252", "utf-16"):
+        assert "is not written in UTF-8" in capsys.readouterr().out
+        assert aside.read_bytes() == data
+    else:
+        assert not aside.exists() and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("full_after", [0, 1])
+def test_a_broken_file_and_a_full_disk(cells, file, monkeypatch, capsys, full_after):
+    broken = RIGHT.format("", "1") + "\n\nclass (\n"
+    file.write_text(broken, encoding="utf-8")
+    done = iter(range(9))
+    real = os.fsync
+
+    def fsync(number):
+        if next(done) >= full_after:
+            raise OSError(28, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    cells(NORM.format("2"), "assert my_code.save('LayerNorm', LayerNorm) is None")
+    assert file.read_text(encoding="utf-8") == broken
+    said = capsys.readouterr().out
+    assert "No space left" in said and "was copied" not in said
+    cells("assert my_code.save('LayerNorm', LayerNorm) is None")
+    monkeypatch.undo()
+    copies = sorted(p.name for p in file.parent.glob("*.broken-*"))
+    assert copies == ["my_gpt2.broken-1.py"] * full_after  # one copy, not one each time
+
+
+def test_a_file_system_without_locks(cells, file, monkeypatch):
+    for i, error in enumerate((NotImplementedError, OSError(95, "not supported"))):
+        monkeypatch.setattr(my_code.FileLock, "acquire", Mock(side_effect=error))
+        cells(NORM.format(f"'{i}'"), "assert my_code.save('LayerNorm', LayerNorm)")
+        assert f"'{i}'" in file.read_text(encoding="utf-8")
+
+
+def test_a_file_that_a_scanner_holds(cells, file, monkeypatch, capsys):
+    replace = Mock(side_effect=[PermissionError(13, "held")] * 2 + [None])
+    monkeypatch.setattr(os, "replace", replace)
+    cells(NORM.format("1"), "assert my_code.save('LayerNorm', LayerNorm)")
+    assert replace.call_count == 3
+
+
+def test_a_folder_that_cannot_be_written(cells, file, monkeypatch, capsys):
+    refused = Mock(side_effect=PermissionError(13, "Permission denied"))
+    monkeypatch.setattr(my_code.file, "write", refused)
+    cells(NORM.format("1"), "assert my_code.save('LayerNorm', LayerNorm) is None")
+    assert "%env COURSE_MY_GPT2=~/my_gpt2.py" in capsys.readouterr().out
+
+
 def test_a_crash_while_writing(cells, file, monkeypatch, capsys):
     cells(NORM.format("1"), "my_code.save('LayerNorm', LayerNorm)")
     before = file.read_bytes()
@@ -416,9 +678,6 @@ def test_the_file_continues_a_text(cells, file, tiny):
             encoding="utf-8",
         )
 
-    missing = run("Once")
-    assert missing.returncode == 1
-    assert missing.stderr == "Still to do before this runs: DemoTransformer.\n"
     for name in order[-2:]:
         cells(f"assert my_code.save('{name}', {name})")
     names = [
@@ -432,3 +691,26 @@ def test_the_file_continues_a_text(cells, file, tiny):
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("Once upon a ")
     assert len(first.stdout) > len("Once upon a \n")
+
+
+def test_the_program_ends_in_a_sentence(monkeypatch):
+    """A reference that is not there; a console that lacks letters; a closed pipe."""
+    own, out = dict(vars(model)), io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["my_gpt2.py"])
+    todo = {name: own[name] for name in my_code.COURSE if name != "DemoTransformer"}
+    with pytest.raises(SystemExit, match="^Still to do.* runs: DemoTransformer.$"):
+        program.run(todo)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="cp1252"))
+    monkeypatch.setattr(sys, "argv", ["my_gpt2.py", "Ω 🙂", "--tokens", "3"])
+    program.run(own)
+    assert out.getvalue().startswith(b"? ?")
+    monkeypatch.setattr(sys, "argv", ["my_gpt2.py", "--reference", "/nowhere"])
+    with pytest.raises(SystemExit, match="/nowhere"):
+        program.run(own)
+    ended = Mock(side_effect=SystemExit(1))
+    monkeypatch.setattr(os, "_exit", ended)
+    monkeypatch.setattr(sys, "argv", ["my_gpt2.py"])
+    monkeypatch.setattr(program, "print", Mock(side_effect=BrokenPipeError), False)
+    with pytest.raises(SystemExit):
+        program.run(own)
+    ended.assert_called_once()

@@ -32,8 +32,8 @@ class Course:
         models: the models that no answer may change.
         reference: what the cases are made from; another one makes them anew.
         around: a context in which that is as it was loaded, whatever a person did.
-        keep: saves what passed, given its name, the answer, and what judges it again;
-            returns the file, or None.
+        keep: saves what passed, given its name, the answer, and what says whether the
+            saved text passes too; returns the file, or None.
         link: where an entry of a page can be read, given the page's path and a slug.
         scope: names at hand in the wrong code of a page.
     """
@@ -83,7 +83,7 @@ class Check:
         """
         report = self._still_the_course(candidate) or self.examine(candidate)
         if report.status == "passed" and self.keep:
-            kept = self.course.keep(self.title, candidate, self.examine)
+            kept = self.course.keep(self.title, candidate, self._passes)
             if kept:
                 saved = f"{report.summary} Saved in {kept.name}."
                 report = replace(report, summary=saved)
@@ -120,6 +120,9 @@ class Check:
             if any([model.put_back() for model in models]):
                 found = Findings((_CHANGES_THE_REFERENCE,))
         return found.report(self.name, self.title, prints.kept)
+
+    def _passes(self, candidate) -> bool:
+        return self.examine(candidate).status == "passed"
 
     # What it is made of
 

@@ -110,11 +110,6 @@ def _run(label: str, reference: Reference, tokens: Tensor) -> Source:
     return Source(label, reference, tokens, logits, activations, weights)
 
 
-def _keep(name: str, answer: object, judge) -> Path | None:
-    """Save what passed in my_gpt2.py."""
-    return my_code.save(name, answer)
-
-
 def _link(page: Path, slug: str) -> str:
     """An entry of a page, from the notebooks' folders."""
     root = Path(__file__).resolve().parents[2]
@@ -126,7 +121,7 @@ COURSE = Course(
     models=lambda: [stirred().reference.model, current_reference().model],
     reference=current_reference,
     around=as_loaded,
-    keep=_keep,
+    keep=my_code.save,
     link=_link,
     scope={
         "torch": torch,

@@ -6,18 +6,26 @@ imports, helper functions and classes, constants. It stands alone: nothing in it
 `helpers.model`. Where an exercise is still blank the check hands back the course's
 class; such a name is left out of the file, `load` fills it in with the course's, and
 `python my_gpt2.py` says that it is still to do. A `cfg` that the code reads from the
-notebook becomes `cfg = Config(...)`, and running the file sets it anew.
+notebook becomes `cfg = Config(...)`; `load`, and running the file, give it the sizes of
+the model at hand.
 """
 
+import contextlib
+import dataclasses
+import errno
 import importlib
 import linecache
 import os
+import types
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from helpers.my_code.file import ROOT, execute, merge, read, split, try_out, write
+from helpers.config import Config
+from helpers.my_code import file
 from helpers.my_code.sources import (
     COURSE,
     MODULE,
@@ -45,37 +53,93 @@ def edition(name: str | None = None) -> str:
 def path() -> Path:
     """The person's file: `COURSE_MY_GPT2`, or beside the exercise notebooks."""
     chosen = os.environ.get("COURSE_MY_GPT2")
-    return Path(chosen or ROOT / "notebooks" / "exercises" / "my_gpt2.py").resolve()
+    default = file.ROOT / "notebooks" / "exercises" / "my_gpt2.py"
+    return Path(chosen or default).expanduser().resolve()
 
 
-def save(name: str, candidate: Any) -> Path | None:
+def fit(space: dict[str, Any], cfg: Config) -> Any:
+    """A configuration with these sizes, of the kind that code with the globals `space`
+    takes; their `cfg`, if there is one, becomes such a one."""
+    own, sizes = space.get("cfg"), dataclasses.asdict(cfg)
+    kind = space.get("Config", Config)
+    if list(getattr(kind, "__dataclass_fields__", ())) == list(sizes):
+        space["Config"] = Config  # the same kind, so that `isinstance` says so too
+        if own is not None:
+            space["cfg"] = cfg
+        return cfg
+    for name in (n for n in sizes if hasattr(own, n)):
+        with contextlib.suppress(AttributeError, TypeError):  # made from the others
+            object.__setattr__(own, name, sizes[name])  # a frozen one, too
+    return own if all(hasattr(own, n) for n in sizes) else cfg
+
+
+def _fill(module: types.ModuleType, course: Any) -> None:
+    """Give the file's code what it builds on: the course's parts for those that are
+    still blank, and the sizes of the notebook's model."""
+    for blank in COURSE:
+        if not hasattr(module, blank) and hasattr(course, blank):
+            setattr(module, blank, getattr(course, blank))
+    if hasattr(module, "cfg"):
+        current = importlib.import_module("helpers.reference").current_reference()
+        fit(vars(module), dataclasses.replace(current.cfg))
+
+
+def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | None:
     """Keep an answer that passed, under the name that its exercise gives it.
 
     Never raises: what cannot be kept is said in one sentence, and the file stays as
     it was. A method put into a class from outside is such a case.
+
+    Args:
+        judge: whether what the file's text makes passes as well: from a class or
+            function to bool. Without it, the text is only run.
 
     Returns:
         The file, or None if nothing was kept (always in the complete edition).
     """
     if _edition == "complete" or home_of(candidate) == "helpers.model":
         return None
+    target = path()
+
+    def passes(module: types.ModuleType) -> bool:
+        made = getattr(module, name)
+        if judge is not None:
+            _fill(module, importlib.import_module("helpers.model"))
+        return judge is None or judge(made)
+
     try:
-        target = path()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Two notebooks may save at the same time: read and write under one lock.
-        with FileLock(target.with_name(f".{target.name}.lock"), timeout=10):
-            text = read(target)
-            in_file = {name for name, _ in split(text)[2]}
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings(action="ignore"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Two notebooks may save at the same time: read and write under one lock,
+            # where the file system has any.
+            with contextlib.suppress(NotImplementedError, OSError):
+                lock = target.with_name(f".{target.name}.lock")
+                stack.enter_context(FileLock(lock, timeout=5))
+            text, wrong = file.read(target)
+            in_file = {name for name, _ in file.split(text)[2]}
             found: dict[str, Piece] = {}
             collect(name, candidate, globals_of(candidate), found, in_file, wanted=name)
-            new = merge(text, found, name)
-            if new != text:
-                try_out(new, target)
-                write(target, new)
+            found = {n: file.anywhere(piece) for n, piece in found.items()}
+            new = file.merge(text, found, name)
+            file.try_out(new, target, passes)
+            aside = file.put_aside(target) if wrong else ""
+            if wrong or new != text:
+                file.write(target, new.encode())
+        if wrong:
+            print(
+                f"{target.name} {wrong}. It was copied to {aside}; what can be read of "
+                f"it is in the new {target.name}."
+            )
         return target
-    except Exception as error:  # the check has passed; this must not spoil it
+    except (Exception, SystemExit) as error:  # the check has passed all the same
         kind = "" if isinstance(error, CannotSave) else f"{type(error).__name__}: "
-        print(f"{name} passed, but is not kept in {path().name}: {kind}{error}")
+        print(f"{name} passed, but is not kept in {target.name}: {kind}{error}")
+        if getattr(error, "errno", 0) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            print(
+                "To keep it elsewhere, run `%env COURSE_MY_GPT2=~/my_gpt2.py` in each "
+                "notebook, and then the check again."
+            )
         return None
 
 
@@ -98,13 +162,10 @@ def load(*names: str, course: Any = None) -> Any:
     if _edition == "exercises" and target.exists():
         try:
             linecache.checkcache(str(target))
-            text = target.read_text(encoding="utf-8")
-            module = execute(text, target, MODULE)
+            with warnings.catch_warnings(action="ignore"):
+                module = file.execute(file.decode(target)[0], str(target), MODULE)
             own = dict(vars(module))
-            # What is still blank: the person's classes build on the course's.
-            for blank in COURSE:
-                if blank not in own and hasattr(course, blank):
-                    setattr(module, blank, getattr(course, blank))
+            _fill(module, course)
         except (Exception, SystemExit) as error:
             own = {}
             print(

@@ -1,13 +1,18 @@
 """The file itself: header, imports, pieces in order, and how it runs as a program."""
 
 import ast
+import codecs
 import contextlib
 import io
 import itertools
+import linecache
 import os
 import re
 import sys
+import time
+import tokenize
 import types
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from helpers.my_code.sources import (
@@ -18,6 +23,7 @@ from helpers.my_code.sources import (
     Import,
     Piece,
     assigned,
+    imports_in,
     parse,
     reads,
 )
@@ -30,51 +36,21 @@ HEADER = """\
 """
 TAIL = """\
 if __name__ == "__main__":
-    import argparse
     import sys
     from pathlib import Path
 
-    import torch
-
-    parser = argparse.ArgumentParser(description="Continue a text with my GPT-2.")
-    parser.add_argument("prompt", nargs="?", default="Once upon a time")
-    parser.add_argument("--tokens", type=int, default=100, help="at most this many")
-    parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, help="the same seed, the same text")
-    parser.add_argument("--reference", default="stories", help="whose weights")
-    args = parser.parse_args()
-    if args.seed is not None:
-        torch.manual_seed(args.seed)
     folders = [*Path(__file__).resolve().parents, Path(COURSE_ROOT)]
     sys.path += [str(at) for at in folders if (at / "helpers/reference.py").exists()]
     try:
-        build = DemoTransformer  # a NameError, here or below: still to do
-        from helpers.reference import load_reference
-
-        reference = load_reference(args.reference)
-        cfg = reference.cfg
-        tokens, shown = reference.to_tokens(args.prompt), ""
-        model = build(cfg).eval()
-        # Not strict: a mask kept as a buffer is not among the weights.
-        model.load_state_dict(reference.state_dict(), strict=False)
-        for _ in range(args.tokens + 1):
-            text = reference.tokenizer.decode(tokens[0, 1:])
-            if not text.endswith("\\ufffd"):  # half a character: wait for the rest
-                print(text[len(shown) :], end="", flush=True)
-                shown = text
-            with torch.no_grad():
-                logits = model(tokens[:, -cfg.n_ctx :])[0, -1]
-            probs = (logits / max(args.temperature, 1e-6)).softmax(dim=-1)
-            next_token = torch.multinomial(probs, 1)
-            if next_token == reference.tokenizer.eos_token_id:
-                break
-            tokens = torch.cat([tokens, next_token[None]], dim=1)
-        print()
-    except NameError as error:
-        parts = "LayerNorm Embed PosEmbed Attention MLP TransformerBlock Unembed"
-        todo = {p for p in parts.split() if p not in globals()} | {error.name}
-        sys.exit(f"Still to do before this runs: {', '.join(sorted(todo))}.")
+        from helpers.program import run
+    except ImportError as error:
+        sys.exit(f"{error}: start this with the Python that runs the course.")
+    run(globals())
 """
+_GPU = re.compile(  # as an argument, a value, or in a list; not where it is compared
+    r"""(?<![=!])([=(,:[]\s*["'])(?:cuda|mps|xpu)(?::\d+)?(?=["']\s*(?:[])},#]|$))""",
+    re.M,
+)
 
 
 def split(text: str) -> tuple[str, dict[str, Import], list[tuple[str, str]]]:
@@ -87,11 +63,7 @@ def split(text: str) -> tuple[str, dict[str, Import], list[tuple[str, str]]]:
         source = "\n".join(lines[done : node.end_lineno]).strip("\n")
         done = max(done, node.end_lineno)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            for a in node.names:
-                module = getattr(node, "module", None)
-                one = Import(module, a.name, a.asname or "") if module else None
-                one = one or Import(a.name, "", a.asname or "")
-                imports[one.bound] = one
+            imports |= {one.bound: one for one in imports_in(node)}
         elif source:
             main = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
             name = node.name if isinstance(node, DEFS) else assigned(node)
@@ -107,17 +79,18 @@ def merge(text: str, found: dict[str, Piece], wanted: str) -> str:
     if "__main__" not in dict(pieces):
         tail = TAIL.replace("COURSE_ROOT", repr(str(ROOT)))
         pieces.append(("__main__", tail.rstrip()))
+    for name in [n for n in found if n != wanted]:
+        piece, old = found[name], imports.get(name) or dict(pieces).get(name)
+        if old is None:
+            continue
+        if _same(old, piece):
+            del found[name]
+            continue
+        for user, source in pieces:
+            if name in reads(source) and user not in found and user != "__main__":
+                found = _renamed(name, user, found)
+                break
     for name, piece in found.items():
-        old = imports.get(name) or dict(pieces).get(name)
-        if old is not None and name != wanted:
-            if _same(old, piece):
-                continue
-            for user, source in pieces:
-                if name in reads(source) and user not in found and user != "__main__":
-                    raise CannotSave(
-                        f"{user or 'a line'} in the file uses another `{name}`. "
-                        "Give yours a new name, and run the check again."
-                    )
         if isinstance(piece, Import):
             imports[name] = piece
             pieces = [p for p in pieces if p[0] != name]
@@ -133,6 +106,35 @@ def merge(text: str, found: dict[str, Piece], wanted: str) -> str:
         constants = i and all(map(_is_constant, (pieces[i - 1][1], source)))
         written += ("\n" if constants else "\n\n\n") + source
     return written + "\n"
+
+
+def _renamed(name: str, user: str, found: dict[str, Piece]) -> dict[str, Piece]:
+    """Two libraries have an `einsum`: the new pieces get theirs as `einops_einsum`."""
+    piece = found[name]
+    if not isinstance(piece, Import):
+        raise CannotSave(
+            f"{user or 'a line'} in the file uses another `{name}`. "
+            "Give yours a new name, and run the check again."
+        )
+    other = piece._replace(alias=f"{piece.module.split('.')[0]}_{name}")
+    use = re.compile(rf"(?<![\w.]){name}\b(?!\s*=[^=])")
+    return {other.bound: other} | {
+        n: use.sub(other.bound, source) if isinstance(source, str) else source
+        for n, source in found.items()
+        if n != name
+    }
+
+
+def anywhere(piece: Piece) -> Piece:
+    """What asks for a GPU by name, asking for the CPU: `.to` moves it from there.
+
+    An `if` that chooses between the two may stay.
+    """
+    if isinstance(piece, Import) or piece.startswith("if "):
+        return piece
+    text = re.sub(r"(?<!torch)\.cuda\(\d*\)", ".cpu()", _GPU.sub(r"\1cpu", piece))
+    remark = '# Made on the CPU, as every machine can; `.to("cuda")` moves it.'
+    return piece if text == piece else f"{remark}\n{text}"
 
 
 def _is_constant(source: str) -> bool:
@@ -173,56 +175,65 @@ def _place(pieces: list[tuple[str, str]], name: str, source: str) -> None:
     pieces.insert(max(after, at), (name, source))
 
 
-def _import_lines(imports) -> str:
+def _import_lines(imports: Iterable[Import]) -> str:
     """Sorted and merged: `__future__`, the standard library, then the others."""
-
-    def group(module: str) -> int:
-        top = module.split(".")[0]
-        return 0 if top == "__future__" else 1 if top in sys.stdlib_module_names else 2
-
-    plain = [(group(i.module), 0, i.module, str(i)) for i in imports if not i.name]
-    modules = {i.module for i in imports if i.name}
-    for module in modules:
-        names = sorted(
-            f"{i.name} as {i.alias}" if i.alias else i.name
-            for i in imports
-            if i.name and i.module == module
-        )
-        line = f"from {module} import {', '.join(names)}"
+    merged: dict[tuple, list[str]] = {}
+    for one in sorted(imports):
+        top = one.module.split(".")[0]
+        group = (top != "__future__", top not in sys.stdlib_module_names)
+        start = f"from {one.module} import " if one.name else str(one)
+        key = (group, bool(one.name), one.module, start)
+        merged.setdefault(key, []).append(str(one)[len(start) :])
+    lines = []
+    for (group, *_, start), names in sorted(merged.items()):
+        line = start + ", ".join(names)
         if len(line) > 88:
-            line = f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
-        plain.append((group(module), 1, module, line))
-    groups = itertools.groupby(sorted(plain), key=lambda entry: entry[0])
-    return "\n\n".join("\n".join(e[-1] for e in entries) for _, entries in groups)
+            line = start + "(\n    " + ",\n    ".join(names) + ",\n)"
+        lines.append((group, line))
+    groups = itertools.groupby(lines, key=lambda entry: entry[0])
+    return "\n\n".join("\n".join(line for _, line in lines) for _, lines in groups)
 
 
-def read(target: Path) -> str:
-    """The file's text; of one that is not Python, what can be read.
-
-    That one is moved aside whole, and a new file holds the pieces that parse.
-    """
+def read(target: Path) -> tuple[str, str]:
+    """The file's text, or what can be read of it, and then what is wrong with it."""
     if not target.exists():
-        return ""
-    text, where = "", ""
+        return "", ""
+    text, wrong = decode(target)
     try:
-        text = target.read_text(encoding="utf-8")
         ast.parse(text)
-        return text
+        return text, wrong
     except (SyntaxError, ValueError) as error:
         if isinstance(error, SyntaxError):
-            error, where = error.msg, f"line {error.lineno}: "
-        for n in itertools.count(1):
-            aside = target.with_name(f"{target.stem}.broken-{n}.py")
-            if not aside.exists():
-                break
-        os.replace(target, aside)
-        kept = _what_parses(text)
-        write(target, kept)
-        print(
-            f"{target.name} is not valid Python ({where}{error}). It is now "
-            f"{aside.name}; what can be read of it is in a new {target.name}."
-        )
-        return kept
+            error = f"line {error.lineno}: {error.msg}"
+        return _what_parses(text), f"is not valid Python ({error})"
+
+
+def decode(target: Path) -> tuple[str, str]:
+    """The text by Python's own rule: a mark at the start, a coding line, UTF-8. If that
+    fails, as Windows writes it, and what is wrong."""
+    data, wrong = target.read_bytes(), ""
+    try:
+        coding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(coding)
+    except (SyntaxError, UnicodeError):
+        marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        coding, wrong = "cp1252", "is not written in UTF-8"
+        text = data.decode("utf-16" if data.startswith(marks) else coding, "replace")
+    lines = text.splitlines()
+    for i in range(min(2, len(lines))):  # it is written as UTF-8 from now on
+        lines[i] = re.sub(r"^(\s*#.*?coding[:=]\s*)[-\w.]+", r"\1utf-8", lines[i])
+    return "\n".join([*lines, ""] if lines else []), wrong
+
+
+def put_aside(target: Path) -> str:
+    """Copy a file that is to be replaced; returns the copy's name."""
+    data = target.read_bytes()
+    for n in itertools.count(1):
+        aside = target.with_name(f"{target.stem}.broken-{n}.py")
+        if not aside.exists():
+            write(aside, data)
+        if aside.read_bytes() == data:
+            return aside.name
 
 
 def _what_parses(text: str) -> str:
@@ -235,14 +246,14 @@ def _what_parses(text: str) -> str:
     return "\n\n\n".join(kept) + "\n" if kept else ""
 
 
-def execute(text: str, target: Path, name: str) -> types.ModuleType:
+def execute(text: str, file: str, name: str) -> types.ModuleType:
     """Run the file's text as a fresh module."""
     module = types.ModuleType(name)
-    module.__file__ = str(target)
+    module.__file__ = file
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses look their module up here
     try:
-        exec(compile(text, str(target), "exec"), vars(module))
+        exec(compile(text, file, "exec"), vars(module))
     except BaseException:
         sys.modules.pop(name)
         if before:
@@ -251,26 +262,40 @@ def execute(text: str, target: Path, name: str) -> types.ModuleType:
     return module
 
 
-def try_out(text: str, target: Path) -> None:
-    """Import the new text before it becomes the file, so that the file always runs."""
-    trial = f"{MODULE}_trial"
+def try_out(text: str, target: Path, judge: Callable) -> None:
+    """Import the new text before it becomes the file, so that the file always runs, and
+    `judge` the module, so that what is in it has passed."""
+    name, file = f"{MODULE}_trial", f"<the new {target.name}>"
+    linecache.cache[file] = len(text), None, text.splitlines(True), file
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            execute(text, target, trial)
+            passes = judge(execute(text, file, name))
     except NameError as error:
         raise CannotSave(f"it builds on {error.name}, which is still to do.") from error
     finally:
-        sys.modules.pop(trial, None)
+        sys.modules.pop(name, None)
+        linecache.cache.pop(file, None)
+    if not passes:
+        raise CannotSave(
+            f"its text, run by itself in {target.name}, does not pass. Run its cell "
+            "and those of what it uses once more, and then the check."
+        )
 
 
-def write(target: Path, text: str) -> None:
+def write(target: Path, data: bytes) -> None:
     """All or nothing: write beside the file, then rename."""
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(beside, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        for wait in (0.05, 0.1, 0.2, 0.4, None):
+            try:
+                return os.replace(beside, target)
+            except PermissionError:  # Windows, while a scanner reads the file
+                if wait is None:
+                    raise
+                time.sleep(wait)
     finally:
         beside.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import functools
 import importlib
 import itertools
 import linecache
+import math
 import re
 import sys
 import textwrap
@@ -27,6 +28,7 @@ COURSE = (  # what the notebooks build, in the order of the file
     "apply_causal_mask attention_pattern attention_values attention_output Attention "
     "gelu_new MLP TransformerBlock Unembed DemoTransformer cross_entropy"
 ).split()
+_ANNOTATIONS = __future__.annotations.compiler_flag
 DEFS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MARKER = re.compile(r"\s*(### (BEGIN|END) SOLUTION|# YOUR CODE HERE)\s*$")
 
@@ -59,6 +61,14 @@ class Import(NamedTuple):
         return f"import {self.module}{alias}"
 
 
+def imports_in(node: ast.stmt) -> list[Import]:
+    if isinstance(node, ast.Import):
+        return [Import(a.name, "", a.asname or "") for a in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [Import(node.module, a.name, a.asname or "") for a in node.names]
+    return []
+
+
 Piece = Import | str  # what one name in the file is: an import, or source text
 
 
@@ -69,10 +79,8 @@ def home_of(value: Any) -> str:
 
 def globals_of(value: Any) -> dict[str, Any]:
     """The globals that the code of `value` sees."""
-    members = vars(value).values() if isinstance(value, type) else [value]
-    for function in (f for m in members for f in _functions(m)):
-        if function.__module__ == home_of(value):
-            return function.__globals__
+    for function in _own(value):
+        return function.__globals__
     return vars(sys.modules.get(home_of(value)) or sys.modules["__main__"])
 
 
@@ -91,6 +99,17 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
                     todo.append(cell.cell_contents)
         for inner in ("__wrapped__", "__func__", "fget", "func"):
             todo.append(getattr(value, inner, None))
+
+
+def _is_own(function: types.FunctionType, value: Any) -> bool:
+    """Whether it was made where `value` was."""
+    return function.__globals__.get("__name__") == home_of(value)
+
+
+def _own(value: Any) -> Iterator[types.FunctionType]:
+    """Those functions of a class, or in the value, that were made where it was."""
+    members = vars(value).values() if isinstance(value, type) else [value]
+    return (f for m in members for f in _functions(m) if _is_own(f, value))
 
 
 @functools.lru_cache(maxsize=1000)
@@ -141,51 +160,74 @@ def reads(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
+@functools.lru_cache(maxsize=1000)
+def _codes(text: str, flags: int) -> frozenset[types.CodeType]:
+    """All that a text compiles to; nothing for text that is no code."""
+    try:
+        found = [compile(text, "", "exec", flags, dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return frozenset()
+    for code in found:  # grows as it goes
+        found += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return frozenset(found)
+
+
+def _within(cell: str) -> Iterator[str]:
+    """A cell, and the code in its strings: `%%time` and `exec` run that."""
+    yield cell
+    for node in ast.walk(parse(cell)):
+        text = getattr(node, "value", None)
+        if isinstance(node, ast.Constant) and re.search(r"\b(class|def) ", str(text)):
+            yield from _within(text)
+            with contextlib.suppress(Exception):
+                from IPython.core.inputtransformer2 import TransformerManager
+
+                if (ran := TransformerManager().transform_cell(text)) != text:
+                    yield from _within(ran)
+
+
+def _text(function: types.FunctionType, value: Any) -> tuple[str, frozenset]:
+    """The text that compiles to the very code of `value`, and all its codes; if there
+    is none, that of the function's file as it is now."""
+    own, best = {f.__code__ for f in _own(value)}, frozenset()
+    found = file = "".join(linecache.getlines(function.__code__.co_filename))
+    flags = function.__code__.co_flags & _ANNOTATIONS | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    cells = reversed(function.__globals__.get("_ih", ()))
+    for text in itertools.chain([file], *map(_within, cells)):
+        codes = _codes(text, flags)
+        if function.__code__ in codes and len(own & codes) > len(own & best):
+            found, best = text, codes
+    return found, best
+
+
 def _definition(name: str, value: Any) -> tuple[str, str, dict] | None:
     """Name, text and globals of a class or function, from the cell (or file) in which
     its code was compiled: that of the object which passed, whatever ran since."""
     is_class = isinstance(value, type)
-    members = vars(value).values() if is_class else [value]
-    for function in (f for m in members for f in _functions(m)):
+    for function in _own(value):
         real = value.__name__ if is_class else function.__name__
         full = f"{value.__qualname__}.{function.__name__}" if is_class else real
-        if function.__qualname__ != full or real == "<lambda>":
+        inner = function is not value and not is_class  # as in `f = partial(g, 2)`
+        if function.__qualname__ != full or (inner and real != name):
             continue
-        file, line = function.__code__.co_filename, function.__code__.co_firstlineno
-        text = "".join(linecache.getlines(file))
+        line, (text, codes) = function.__code__.co_firstlineno, _text(function, value)
         for node in reversed(list(_statements(parse(text)))):
             if not (isinstance(node, DEFS) and node.name == real):
                 continue
             if _start(node) <= line <= node.end_lineno:
-                if is_class:
-                    _refuse_patched(value, node, file)
+                if is_class and codes:
+                    _refuse_patched(value, node, codes)
                 return real, _source(text, node), function.__globals__
     return None
 
 
-def _refuse_patched(cls: type, node: ast.ClassDef, file: str) -> None:
+def _refuse_patched(cls: type, node: ast.ClassDef, codes: frozenset) -> None:
     """Stop at a method that was put into the class after its cell ran."""
-    assigned = {
-        name.id
-        for statement in node.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        for name in ast.walk(statement)
-        if isinstance(name, ast.Name)
-    }
-    for attr, value in vars(cls).items():
-        functions = list(_functions(value))
-        codes = [
-            f.__code__
-            for f in functions
-            if f.__globals__.get("__name__") == cls.__module__
-            and linecache.getlines(f.__code__.co_filename)
-        ]
-        inside = (
-            c.co_filename == file
-            and _start(node) <= c.co_firstlineno <= node.end_lineno
-            for c in codes
-        )
-        if codes and attr not in assigned and not any(inside):
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    for attr, member in vars(cls).items():
+        own = {f.__code__ for f in _functions(member) if _is_own(f, cls)}
+        own = {code for code in own if code.co_filename != "<string>"}  # @dataclass
+        if own and attr not in names and not own & codes:
             raise CannotSave(
                 f"{attr} was put into the class from outside. "
                 "Write it in the class, and run the check again."
@@ -199,33 +241,24 @@ def _binding(name: str, value: Any, space: dict[str, Any]) -> Piece | None:
     for text in reversed(cells):
         tree = parse(text)
         for node in reversed(list(_statements(tree))):
-            if isinstance(node, ast.Import):
-                imports = [Import(a.name, "", a.asname or "") for a in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imports = [
-                    Import(node.module, a.name, a.asname or "") for a in node.names
-                ]
-            else:
-                imports = []
-            for imported in imports:
+            for imported in imports_in(node):
                 with contextlib.suppress(ImportError, AttributeError):
                     if imported.bound == name and imported.value() is value:
                         return imported
             if isinstance(node, DEFS):
-                if node.name == name:
+                if node.name == name and not _has_text(value):
                     return _source(text, node)
                 continue
-            if not any(
-                isinstance(n, ast.Name)
-                and n.id == name
-                and isinstance(n.ctx, ast.Store)
-                for n in ast.walk(node)
-            ):
+            names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            stored = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+            if node not in tree.body or name not in stored:
                 continue
-            target = assigned(node)
-            if node not in tree.body or target != name:
+            if assigned(node) != name:
                 return None  # a loop, a tuple, `+=`: the text alone does not tell
-            if name not in reads(ast.unparse(node.value)):
+            if name not in reads(ast.unparse(node)):
+                with contextlib.suppress(ValueError, SyntaxError, TypeError):
+                    if ast.literal_eval(getattr(node, "value", "")) != value:
+                        return None  # changed since
                 return _source(text, node)
             if not callable(value):
                 return None
@@ -233,12 +266,21 @@ def _binding(name: str, value: Any, space: dict[str, Any]) -> Piece | None:
     return None
 
 
+def _has_text(value: Any) -> bool:
+    """Whether code in it was written out: not what `@dataclass` generates."""
+    return any(f.__code__.co_filename != "<string>" for f in _own(value))
+
+
 def assigned(node: ast.stmt) -> str:
-    """The name in `name = ...` and `name: hint = ...`; "" for other statements."""
+    """The one name that `name = ...`, `name: hint = ...`, or an `if` with `else` gives
+    a value, and nothing else; "" for other statements."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         return getattr(node.targets[0], "id", "")
     if isinstance(node, ast.AnnAssign) and node.value:
         return getattr(node.target, "id", "")
+    if isinstance(node, ast.Try) or (isinstance(node, ast.If) and node.orelse):
+        names = {assigned(inner) for inner in _statements(node)}
+        return names.pop() if len(names) == 1 else ""
     return ""
 
 
@@ -258,17 +300,50 @@ def _import(name: str, value: Any) -> Import | None:
 
 
 def _literal(name: str, value: Any) -> str | None:
-    """`name = value` for plain values and for dataclasses such as `cfg`."""
+    """`name = value` for dataclasses such as `cfg`, and for what its own repr makes
+    anew: numbers, lists, `torch.float32`, `torch.device(type='cpu')`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         lines = [f"    {f.name}={getattr(value, f.name)!r},\n" for f in fields]
         return f"{name} = {type(value).__name__}(\n{''.join(lines)})"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return f'{name} = float("{value}")'
-    with contextlib.suppress(ValueError, SyntaxError, RecursionError):
-        if len(repr(value)) < 500 and ast.literal_eval(repr(value)) == value:
-            return f"{name} = {value!r}"
+    for prefix in ("", type(value).__module__.split(".")[0] + "."):
+        with contextlib.suppress(Exception):
+            if len(text := prefix + repr(value)) < 500:
+                modules = {n: sys.modules[n] for n in reads(text) if n in sys.modules}
+                made = eval(text, modules)
+                if type(made) is type(value) and bool(made == value):
+                    return f"{name} = {text}"
     return None
+
+
+def _options(name: str, value: Any, space: dict[str, Any], wanted: bool) -> Iterator:
+    """Pieces that give `name` its value, best first, and what the names in each are."""
+    home = home_of(value)
+    own = home in (space.get("__name__"), "__main__", MODULE, "helpers.config")
+    definition = _definition(name, value) if own or wanted else None
+    plain = _literal(name, value)
+    if definition:
+        real, piece, sees = definition
+        if real == name:  # the bases of a class are those that it was made with
+            bases = {b.__name__: b for b in getattr(value, "__bases__", ())}
+            yield piece, {**sees, **bases}
+        else:  # `LayerNorm = MyLayerNorm`
+            yield f"{name} = {real}", {**sees, real: value}
+    elif not (plain and dataclasses.is_dataclass(value)):
+        if own and home != space.get("__name__"):
+            space = vars(sys.modules[home])
+        piece = _binding(name, value, space) or (None if own else _import(name, value))
+        if isinstance(piece, Import) and piece.module.split(".")[0] == "helpers":
+            raise CannotSave(
+                f"it uses the course's `{name}`. Write your own, and run the check "
+                "again."
+            )
+        if piece:
+            yield piece, space
+    if plain:
+        yield plain, {**space, type(value).__name__: type(value)}
 
 
 def collect(
@@ -284,52 +359,33 @@ def collect(
     A part of the course that is in the file has passed its own check and stays.
     """
     home = home_of(value)
-    if name in found or home == "helpers.model":
+    if name in found or (home == "helpers.model" and name == value.__name__):
         return
     if name in in_file and (
         home == MODULE or name == "cfg" or (name in COURSE and name != wanted)
     ):
         return
-    own = home in (space.get("__name__"), "__main__", MODULE, "helpers.config")
-    definition = _definition(name, value) if own else None
-    plain = _literal(name, value)
-    if definition:
-        real, piece, space = definition
-        if real != name:  # `LayerNorm = MyLayerNorm`
-            piece, space = f"{name} = {real}", {**space, real: value}
-    elif dataclasses.is_dataclass(value) and plain:
-        piece, space = plain, {**space, type(value).__name__: type(value)}
-    else:
-        if own and home != space.get("__name__"):
-            space = vars(sys.modules[home])
-        piece = _binding(name, value, space) or (None if own else _import(name, value))
-    if isinstance(piece, Import) and piece.module.split(".")[0] == "helpers":
-        piece = None
-    tried = {**found, name: piece}
-    try:
-        if piece is None:
-            raise CannotSave(
-                f"it uses `{name}` of this notebook, which cannot be written to a "
-                "file. Make it inside your code, and run the check again."
-            )
-        if isinstance(piece, str):
-            for other in sorted(reads(piece) - {name}):
-                if other in space:
-                    collect(other, space[other], space, tried, in_file, wanted)
-        if definition and _future_annotations(value):
-            tried["annotations"] = Import("__future__", "annotations")
-    except CannotSave:
-        if plain is None:
-            raise
-        tried = {**found, name: plain}
-    found.update(tried)
-
-
-def _future_annotations(value: Any) -> bool:
-    members = vars(value).values() if isinstance(value, type) else [value]
-    flag = __future__.annotations.compiler_flag
-    return any(
-        f.__code__.co_flags & flag and f.__module__ == home_of(value)
-        for m in members
-        for f in _functions(m)
+    problem = CannotSave(
+        "its text cannot be found. Run the cell that defines it once more, without a "
+        "line such as %%time above it, and then the check."
+        if name == wanted
+        else f"it uses `{name}` of this notebook, which cannot be written to a file. "
+        "Make it inside your code, and run the check again."
     )
+    for piece, sees in _options(name, value, space, name == wanted):
+        tried = {**found, name: piece}
+        try:
+            names = reads(piece) - {name} if isinstance(piece, str) else ()
+            for other in sorted(names):
+                # A value's repr may need a module that the notebook calls otherwise.
+                if other in sees or other in sys.modules:
+                    needed = sees.get(other, sys.modules.get(other))
+                    collect(other, needed, sees, tried, in_file, wanted)
+            flags = {f.__code__.co_flags & _ANNOTATIONS for f in _own(value)}
+            if isinstance(piece, str) and any(flags):
+                tried["annotations"] = Import("__future__", "annotations")
+            found.update(tried)
+            return
+        except CannotSave as error:
+            problem = error
+    raise problem

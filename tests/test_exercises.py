@@ -15,9 +15,10 @@ from tests.candidates import define
 NAMES = checks.names()
 
 
-def typed(check, code=None):
-    """The solution, or what a block of the page makes of it, as typed into a cell."""
-    parts = changed(check.parts, check.title, code) if code else check.parts
+def typed(check, code=None, page_of=None):
+    """The solution, or what a block of a page makes of it, as typed into a cell."""
+    at = (page_of or check).title
+    parts = changed(check.parts, at, code) if code else check.parts
     return define("\n\n".join(text for _, text in parts), **names_of(check))[
         check.title
     ]
@@ -28,17 +29,18 @@ def names_of(check) -> dict:
     return {k: v for k, v in check._names.items() if not k.startswith("__")}
 
 
-def trouble(check, code, slug: str) -> str | None:
+def trouble(check, page_of, code, slug: str) -> str | None:
     """What is wrong with the report on a mistake's code, or None."""
     try:
-        answer = typed(check, code)
+        answer = typed(check, code, page_of)
     except Exception as error:
         return f"{code.place}: {type(error).__name__}: {error}"
     report = check.examine(answer)
     told = [m.name for m in report.mistakes if m.exact]
     told = told or [m.name for m in report.mistakes][:1]  # an error that names it
-    alike = {slug, *check.page.mistakes[slug].looks_like}
-    alike |= {e.slug for e in check.page.mistakes.values() if slug in e.looks_like}
+    mistakes = page_of.page.mistakes
+    alike = {slug, *mistakes[slug].looks_like}
+    alike |= {e.slug for e in mistakes.values() if slug in e.looks_like}
     fits = set(told) == alike if report.one_of else told == [slug]
     if report.status == "failed" and slug in told and fits:
         return None
@@ -47,12 +49,18 @@ def trouble(check, code, slug: str) -> str | None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mistakes_are_named(name: str):
-    """Each way and each other typing is told by its own name, alone."""
+    """Each way and each other typing is told by its own name, alone.
+
+    So is each way of a step's mistake where it stands in the whole.
+    """
     check = getattr(checks, name)
     found = [
-        trouble(check, code, entry.slug)
-        for entry in check.page.mistakes.values()
-        for code in [*(way.code for way in entry.ways), *entry.also]
+        trouble(check, page_of, code, entry.slug)
+        for page_of in (check, *check.steps)
+        for entry in page_of.page.mistakes.values()
+        if page_of is check or not entry.only_here
+        for code in [way.code for way in entry.ways]
+        + (entry.also if page_of is check else [])
     ]
     found = [one for one in found if one]
     assert not found, "\n\n".join(found)

@@ -64,4 +64,3 @@ def _continue(own: dict[str, Any], reference: Reference, args) -> None:
             break
         tokens = torch.cat([tokens, next_token[None]], dim=1)
     print()
->>>>>>> wt-saving

@@ -115,8 +115,9 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
     if not isinstance(output, Tensor):
         return [_not_a_tensor(output)]
     if output.shape != target.shape:
+        step = _returns_a_step(look)
         return [
-            *_returns_a_step(look),
+            *step,
             *narrow.right_numbers(output, target, axes),
             Mistake(
                 "wrong-shape",
@@ -124,7 +125,7 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
                 f"{list(target.shape)}, which is [{', '.join(axes)}].",
                 "print the shape after each line and see where it leaves the plan",
             ),
-            *_departure(look),
+            *([] if step else _departure(look)),
         ]
     if output.dtype != target.dtype:
         return [

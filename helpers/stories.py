@@ -1,6 +1,7 @@
 """The stories: a small grammar that writes them, and knows how likely each one is.
 
-A story is written from the top of `GRAMMAR` downwards. Three things stand in a line:
+A story is written from the top of `assets/grammar.txt` downwards. Three things stand in
+a line:
 
 * plain words, written as they are;
 * `<lost>`: one of the lines listed under `lost`, drawn by the weights before them (1
@@ -23,249 +24,10 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from os.path import commonprefix
+from pathlib import Path
 from typing import NamedTuple
 
-GRAMMAR = """
-story
-    <opening> <plot>
-tale
-    <opening> <either>
-either
-    <lost>
-    <gift>
-plot
-    4 <lost>
-    4 <gift>
-    3 <quarrel>
-    3 <swap>
-    3 <surprise>
-    2 <rescue>
-    2 <pet>
-
-opening
-    4 Once upon a time there was a <young> {A.new} who lived near the {P}.
-    2 There once lived a <young> {A.new} who loved the {P}.
-    3 One <fine> <morning> {A} went to the {P}.
-    2 It was a <fine> <morning>, and {A} was {P.in}.
-    1 {A} was a <young> {A.boy} who lived near the {P}.
-young
-    3 little
-    kind
-    cheerful
-    brave
-fine
-    2 sunny
-    warm
-    windy
-    quiet
-morning
-    2 morning
-    2 day
-    afternoon
-friend
-    3 {A.his} friend {B}
-    {A.his} {B.brother}
-    {A.his} neighbour {B}
-Friend
-    3 {A.His} friend {B}
-    {A.His} {B.brother}
-    {A.His} neighbour {B}
-happy
-    2 happy
-    very happy
-    glad
-sad
-    2 sad
-    very sad
-    unhappy
-
-lost
-    <had> <gone> <comes> <found> <thanks>
-had
-    2 {A.He} had a {c} {x} and took it everywhere.
-    {A.His} favourite thing was a {c} {x}.
-    {A.His} {G} had given {A.him} a {c} {x}.
-    In {A.his} bag was a {c} {x} from {A.his} {G}.
-gone
-    But now the {x} was gone!
-    Then, all at once, the {c} {x} was gone, and {A} began to cry.
-    2 "Oh no! Where is my {c} {x}?" {A.he} cried.
-    But {A.he} lost it. Because {A.he} loved the {x}, {A.he} was <sad>.
-comes
-    2 "Do not cry," said <friend>. "I will help you look."
-    Just then {B} came by. "Why are you sad?" asked {B}. "My {x} is lost," said {A}.
-    <Friend> wanted to help, so they looked together.
-    "I will help you," said {B}, who was {A.his} best friend.
-found
-    They looked {P.in}, and {B} found the {c} {x} {S}.
-    {A} looked {S} and {B} looked {T}. There was the {c} {x}!
-    They ran back to the {P}. "Look {S}!" cried {B}, and there was the {x}.
-    "Is it {S}?" asked {B}. {A} looked {S}, and there it was.
-thanks
-    "Thank you, {B}!" said {A}. {A.He} was <happy> because the {x} was back.
-    {A} hugged {B} and never lost the {c} {x} again.
-    {A} was so glad that {A.he} let {B} carry the {c} {x} home.
-    "You are a true friend," {A} told {B}, and they took the {x} home together.
-
-gift
-    <birthday> <present> <give> <joy> <after>
-birthday
-    2 It was the birthday of <friend>.
-    {A.He} wanted to make <friend> happy.
-    "Tomorrow is {B}'s birthday," thought {A}.
-present
-    2 So {A.he} <made> a {c} {x} for {B.him}.
-    {A.His} {G} helped {A.him} to make a {c} {x}.
-    {A.He} looked for a present {P.in} and found a {c} {x}.
-    {A.He} had only a {c} {x}, but {A.he} liked {B} more than the {x}.
-made
-    made
-    bought
-    chose
-give
-    2 "This is for you," said {A}, and gave the {c} {x} to {B}.
-    {A} gave {B} the {c} {x} with a big smile.
-    {A} hid the {x} {S}. "Now look {S}, {B}!" {A.he} said.
-    "Close your eyes, {B}," said {A}, and put the {x} in {B.his} hands.
-joy
-    {B} was <happy> because {B.he} had always wanted a {x}.
-    2 "A {c} {x}!" cried {B}. "Thank you, {A}!"
-    "How did you know that I wanted a {x}?" asked {B}.
-    {B} laughed and danced around {A} with the {x}.
-after
-    Then {B.he} ran home to show the {c} {x} to {B.his} {H}.
-    In return {B} gave {A} a {d} {y}, and both of them were happy.
-    From that day on {B} took the {c} {x} everywhere.
-    They played {P.in} with the {c} {x} until it was dark.
-
-quarrel
-    <both> <mine> <angry> <sorry> <peace>
-both
-    2 Together with <friend> {A.he} found a {c} {x} {P.in}.
-    There was only one {c} {x}, but <friend> wanted it too.
-    <Friend> came to play and saw {A.his} {c} {x}.
-mine
-    2 "It is mine!" said {A}. "No, it is mine!" said {B}.
-    "Give me the {x}!" shouted {B}, but {A} held it tight.
-    {A} pulled at the {x}, {B} pulled too, and it fell to the ground.
-angry
-    {B} ran home because {B.he} was angry.
-    {A} was so angry that {A.he} did not speak to {B}.
-    {B} sat down {S} and cried because {A} did not share.
-    Then both of them were angry, and the {x} was no fun any more.
-sorry
-    Without {B} it was no fun at all. "I am sorry," said {A}.
-    After a while {A} went to find {B} and said that {A.he} was sorry.
-    "I do not want to fight with you, {A}," said {B} at last.
-    {A}'s {G} asked, "Who is more important, the {x} or {B}?" Then {A} was sorry.
-peace
-    So they shared: first {A} had the {c} {x}, and then {B} had it.
-    {B} smiled, and they shared the {c} {x} until the evening.
-    They made up with a hug, and {A} let {B} take the {c} {x} home.
-    "Let us share the {x}," said {B}. Soon {A} and {B} were friends again.
-
-swap
-    <two> <likes> <ask> <trade> <later>
-two
-    2 {A.He} had a {c} {x}, and <friend> had a {d} {y}.
-    {A.His} {G} gave {A.him} a {c} {x}, but <friend> got a {d} {y}.
-    <Friend> came with a {d} {y}, and {A} had a {c} {x}.
-likes
-    {A} looked at the {y} and sighed.
-    2 "I like your {d} {y}," said {A}. "And I like your {c} {x}," said {B}.
-    {A} was tired of the {x} and wanted the {y}.
-    {B} was <sad> because the {x} was much nicer than the {y}.
-ask
-    "Do you want to swap?" asked {A}.
-    "Let us swap for one day," said {A}.
-    "You can have my {x} if I can have your {y}," said {A}.
-trade
-    2 So {A} gave {B} the {c} {x}, and {B} gave {A} the {d} {y}.
-    {B} said yes. Now {A} had the {d} {y}, and {B} had the {c} {x}.
-    {A} took the {d} {y}, {B} took the {c} {x}, and both of them laughed.
-later
-    The next day {A} missed the {c} {x}, so they swapped back.
-    {A} went home with the {y}, and {B} went home with the {x}.
-    {A} was <happy> because {A.he} loved {A.his} new {y}.
-    "The {y} is yours now," said {B}. "And the {x} is yours," said {A}.
-
-surprise
-    <hide> <secret> <seek> <discover> <laugh>
-hide
-    {A.He} had a surprise for <friend>. It was a {c} {x}, and {A} hid it {S}.
-    2 {A.He} wanted to surprise <friend>, so {A.he} hid a {c} {x} {S}.
-    "I will play a trick on {B}," thought {A}, and hid {B.his} {c} {x} {S}.
-secret
-    "There is something for you {P.in}," {A} told {B}.
-    {A} smiled all day, but {A.he} did not tell {B} the secret.
-    "What are you hiding?" asked {B}. "I will not tell you," said {A}.
-seek
-    2 {B} looked {T}, and then {B.he} looked {S}.
-    "Is it {T}?" asked {B}. "No," said {A}. Then {B} looked {S}.
-    {B} ran to the {P} and looked {S} at once.
-discover
-    There was the {c} {x}!
-    "A {c} {x}!" cried {B}.
-    "I have found the {x}!" {B} called.
-laugh
-    {B} was <happy> because {A} had thought of {B.him}.
-    "You are so funny, {A}," said {B}, and they laughed and laughed.
-    Then {B} hid the {c} {x}, and {A} had to look for it.
-
-rescue
-    <meet> <trouble> <help> <reward>
-meet
-    2 On the way home {A.he} met <friend>, who was crying.
-    "Please help me, {A}!" called {B} one day.
-    <Friend> came running and was <sad>.
-trouble
-    2 {B.His} {c} {x} was stuck <stuck>.
-    "My {c} {x} is stuck <stuck>," said {B}.
-    "I dropped my {c} {x}, and now it is stuck <stuck>!"
-stuck
-    in a tall tree
-    on the roof
-    in the mud
-    between two rocks
-help
-    {A} took a long stick and pushed until the {x} came free.
-    {A} ran to fetch {A.his} {G}, and together they got the {c} {x} back.
-    "Do not worry," said {A}. {A.He} pulled and pulled until the {c} {x} was free.
-    "I am not afraid," said {A}, and brought the {c} {x} back to {B}.
-reward
-    {B} was so happy that {B.he} gave {A} a {d} {y}.
-    "Thank you, {A}!" said {B}, and hugged the {c} {x}.
-    {B} was <happy> because the {x} was not broken.
-    Then {A} and {B} played with the {c} {x} {P.in}.
-
-pet
-    <noise> <care> <owner> <reunion> <reward2>
-noise
-    2 {A.He} heard a noise and found a little {Z} {S}.
-    All alone {S} sat a little {Z}.
-    "Who are you?" {A} asked a little {Z} that sat {S}.
-care
-    The {Z} was shaking because it was <cold>.
-    "Poor {Z}! You must be <cold>," said {A}.
-    {A} took the {Z} home, and {A.his} {G} gave it some milk.
-cold
-    cold
-    hungry
-    afraid
-owner
-    2 The next day {A.he} met <friend>. "I have lost my {Z}," said {B}.
-    Then {B} came to the {P}. "Have you seen my {Z}?" {B.he} asked.
-    "That is {B}'s {Z}," said {A.his} {H}, so {A} went to find {B}.
-reunion
-    {A} smiled and gave the {Z} to {B}.
-    "Is this your {Z}?" asked {A}. It was!
-    At once the {Z} jumped into {B}'s arms.
-reward2
-    {B} was <happy> because the {Z} was safe, and gave {A} a {c} {x}.
-    "Thank you, {A}!" said {B}. "You can play with the {Z} every day."
-    "You may have my {c} {x}, {A}," said {B}. "You saved my {Z}!"
-    From then on {A}, {B} and the {Z} played together every day.
-"""
+GRAMMAR = Path(__file__).parent / "assets" / "grammar.txt"
 
 GIRLS = "Anna Mia Lily Emma Nora Ruby Clara Zoe".split()
 BOYS = "Tom Ben Max Leo Sam Jack Oscar Finn".split()
@@ -342,7 +104,7 @@ def _read(grammar: str) -> dict[str, list[tuple[float, str]]]:
     return rules
 
 
-RULES = _read(GRAMMAR)
+RULES = _read(GRAMMAR.read_text(encoding="utf-8"))
 PLOTS = [line.strip(" <>") for _, line in RULES["plot"]]
 
 

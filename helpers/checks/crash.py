@@ -1,9 +1,7 @@
 """An exception in somebody's code, told with their own line and the shapes there."""
 
 import ast
-import contextlib
 import dis
-import linecache
 import re
 import traceback
 from pathlib import Path
@@ -12,14 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
-from helpers.checks.guard import ChangesASetting, files_of
-from helpers.checks.observe import own_frame
+from helpers.checks.guard import ChangesASetting, files_of, is_library
+from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
 
-
-def line_of(frame, number: int) -> str:
-    """The text of a line, as the person typed it."""
-    return linecache.getline(frame.f_code.co_filename, number).strip()
+__all__ = ["describe", "files_of", "left_blank", "line_of", "own_line", "words"]
 
 
 def words(error: BaseException) -> str:
@@ -33,8 +28,8 @@ def words(error: BaseException) -> str:
 def left_blank(error: BaseException | None) -> bool:
     """A `raise NotImplementedError` of the person's own.
 
-    A module without `forward` raises one as well, and so does torch where it has no
-    such operation for a dtype.
+    A module without `forward` raises one as well, and so do torch and einops where
+    they have no such operation.
     """
     if not isinstance(error, NotImplementedError):
         return False
@@ -42,14 +37,13 @@ def left_blank(error: BaseException | None) -> bool:
     while last.tb_next:
         last = last.tb_next
     operation = last.tb_frame.f_code.co_code[last.tb_lasti]
-    raised = operation == dis.opmap["RAISE_VARARGS"]
-    return raised and '"forward"' not in words(error)
+    home = str(last.tb_frame.f_globals.get("__name__")).split(".")[0]
+    return operation == dis.opmap["RAISE_VARARGS"] and not is_library(home)
 
 
 def own_line(error: BaseException, candidate) -> str | None:
     """The person's own line at which an exception was raised."""
-    found = own_frame(error, files_of(candidate))
-    return line_of(*found) if found else None
+    return place_of(error, candidate).line or None
 
 
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
@@ -61,23 +55,153 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
             "it. The check has put it back.",
             "say it where it is needed: `dtype=`, `device=`, `with torch.no_grad():`",
         )
-    found = own_frame(error, files_of(candidate))
-    text = words(error).splitlines()
-    said = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-    name, cause = _usual_cause(error, found)
-    line, shapes = None, ""
-    if found:
-        frame, number = found
-        line = line_of(frame, number)
-        shapes = _axes(frame, number) or _shapes(frame, line)
-    if name == "init-argument" and isinstance(candidate, type):
-        own = candidate.__init__ is not nn.Module.__init__
-        name, cause = (name, cause) if own else ("no-init", _NO_INIT)
-    message = f"Your code stops{where} with {said[:300]}"
-    message += "" if message.endswith(".") else "."
-    if shapes:
-        message += f" There, {shapes}."
-    return Mistake(name, message, cause, line=line)
+    place = place_of(error, candidate, _is_part_for(candidate))
+    said = _said(error)
+    if place.part is not None:
+        return _stopped_in_a_part(place, said, where)
+    name, hint = _usual_cause(place)
+    line = place.line or None
+    if name == "own-assert":
+        message = f"An `assert` of your own does not hold{where}"
+        seen = _values(place) or shapes(place)
+        return Mistake(name, f"{message}{': ' * bool(seen)}{seen}.", hint, line=line)
+    message = f"Your code stops{where} with {said}"
+    message += "" if message.endswith((".", "?", "!")) else "."
+    there = shapes(place)
+    if there:
+        message += f" There, {there}."
+    return Mistake(name, message, hint, line=line)
+
+
+def _said(error: BaseException) -> str:
+    """The class and the words: the last line of einops', which holds the answer."""
+    text = words(error).splitlines() or [""]
+    told = text[-1] if type(error).__module__.startswith("einops") else text[0]
+    told = told.strip().removesuffix(", but expected one of:")
+    return f"{type(error).__name__}: {told}".rstrip(": ")[:300]
+
+
+def _usual_cause(place: Place) -> tuple[str, str]:
+    """A slug and the usual cause, by what was said and by the line."""
+    said = f"{type(place.error).__name__}: {words(place.error)}"
+    for known in causes.table():
+        hint = known.told(place, said)
+        if hint:
+            return known.name, hint
+    return "crash", "read the line from right to left, and print shapes before it"
+
+
+def _is_part_for(candidate):
+    """Tells frames of the course's other pieces, which the person's code calls.
+
+    A module of such a class may be the person's own: it has had its own check.
+    """
+    import helpers.checks as checks  # all of them: this module is a part of each
+
+    titles, own = checks.titles(), getattr(candidate, "__name__", "")
+
+    def is_part(frame) -> bool:
+        module, name = frame.f_locals.get("self"), frame.f_code.co_name
+        if isinstance(module, nn.Module):
+            kind = type(module).__name__
+            return kind in titles and kind != own and name == "forward"
+        home = str(frame.f_globals.get("__name__"))
+        return name in titles and home.startswith("helpers.")
+
+    return is_part
+
+
+def _stopped_in_a_part(place: Place, said: str, where: str) -> Mistake:
+    """An exception inside a piece that the person's line calls."""
+    code = place.part.f_code
+    inside = dict(place.part.f_locals)
+    module = inside.pop("self", None)
+    kind = code.co_name if module is None else type(module).__name__
+    names = code.co_varnames[module is not None : code.co_argcount]
+    given = [inside[name] for name in names if name in inside]
+    name = short(place.node.func) if isinstance(place.node, ast.Call) else kind
+    told = f"`{name}`" if name == kind else f"`{name}`, a {kind},"
+    message = f"{told} is given {', '.join(map(_kind, given))}"
+    cfg, takes = _takes(kind)
+    if takes and not all(map(_alike, given, takes)) and len(given) == len(takes):
+        message += f"; it takes {', '.join(_kind(x, cfg) for x in takes)}."
+    else:
+        message += f", and stops{where} with {said}."
+    arguments = place.node.args if isinstance(place.node, ast.Call) else []
+    handed = ", ".join(f"`{short(a)}`" for a in arguments) or "what you hand to it"
+    hint = f"look at {handed}, and at what it should be here"
+    return Mistake("given-to-a-part", message, hint, line=place.line)
+
+
+def _alike(given: object, takes: Tensor) -> bool:
+    """Whether a part was given as many axes of such numbers as it takes."""
+    if not isinstance(given, Tensor):
+        return False
+    return given.ndim == takes.ndim and given.dtype == takes.dtype
+
+
+def _takes(title: str) -> tuple:
+    """What a piece of the course takes, as its own check hands it over: a Config
+    that names the axes, and the inputs."""
+    import helpers.checks as checks
+
+    try:
+        every = (getattr(checks, name) for name in checks.names())
+        check = next(check for check in every if check.title == title)
+        case = check.kind.cases()[0]
+        return case.cfg, case.inputs
+    except Exception:  # an exercise of another kind
+        return None, ()
+
+
+def _kind(value: object, cfg=None) -> str:
+    """A tensor's shape and kind of numbers; with a Config, its axes' names."""
+    if not isinstance(value, Tensor):
+        return f"{type(value).__name__}".replace("NoneType", "None")
+    axes = [str(size) for size in value.shape]
+    if cfg is not None:
+        sizes = {getattr(cfg, field): field for field in _SIZES}
+        plain = ["batch", *["position"] * value.ndim]
+        axes = [sizes.get(n, plain[i]) for i, n in enumerate(value.shape)]
+    numbers = "whole numbers"
+    if value.dtype.is_floating_point:
+        numbers = "floats"
+    elif value.dtype == torch.bool:
+        numbers = "True and False"
+    return f"[{', '.join(axes)}], {numbers}"
+
+
+_SIZES = ("d_model", "n_heads", "d_head", "d_mlp", "d_vocab")
+_PURE = """abs all allclose any bool dim equal float int isclose isfinite isnan item
+len list max mean min norm numel round shape size std sum tuple type var""".split()
+
+
+def _values(place: Place) -> str:
+    """Both sides of a comparison that an assert of theirs makes, where none of it
+    can do anything but look."""
+    test = getattr(place.statement, "test", None)
+    if not isinstance(test, ast.Compare):
+        return ""
+    told = []
+    for side in (test.left, *test.comparators):
+        calls = [n.func for n in ast.walk(side) if isinstance(n, ast.Call)]
+        names = [getattr(f, "attr", getattr(f, "id", "")) for f in calls]
+        odd = (ast.NamedExpr, ast.Await, ast.Lambda, ast.comprehension)
+        if set(names) - {*_PURE} or any(isinstance(n, odd) for n in ast.walk(side)):
+            return ""
+        if isinstance(side, ast.Constant):
+            continue
+        text = ast.unparse(side)
+        try:
+            frame = place.frame
+            value = eval(text, frame.f_globals, dict(frame.f_locals))
+        except Exception:
+            return ""
+        if isinstance(value, Tensor):
+            one = value.numel() == 1
+            value = f"{value.item():.4g}" if one else f"of shape {list(value.shape)}"
+        told.append(f"`{text}` is {str(value)[:80]}")
+    return ", ".join(told)
 
 
 def of_the_check(error: Exception) -> Mistake:
@@ -138,177 +262,3 @@ def _writing_form(line: str) -> tuple[str, str]:
         "begin with a copy, `x = x.clone()`, or make new tensors: `x = x - y` in the "
         "place of `x -= y`, `torch.where` in that of `x[...] = `",
     )
-
-
-def _shapes(frame, line: str) -> str:
-    """The shapes of the tensors that a line names: `x` is [2, 7, 24], ..."""
-    told = [f"`{name}` has shape {list(x.shape)}" for name, x in _named(frame, line)]
-    return ", ".join(dict.fromkeys(told))
-
-
-def _named(frame, line: str) -> list[tuple[str, Tensor]]:
-    """The tensors that a line names, in order, each with the part that names it."""
-    names = re.findall(r"[A-Za-z_][\w.]*", line)
-    found = [_tensor(frame, name) for name in names]
-    return [(shown, tensor) for shown, tensor in found if tensor is not None]
-
-
-def _tensor(frame, dotted: str) -> tuple[str, Tensor | None]:
-    """The tensor that a dotted name leads to, and the part that names it.
-
-    `self.W.T` leads to `self.W`: what comes after a tensor is left aside.
-    """
-    head, *rest = dotted.split(".")
-    value, shown = frame.f_locals.get(head, frame.f_globals.get(head)), head
-    for attribute in rest:
-        if isinstance(value, Tensor):
-            break
-        try:
-            value = getattr(value, attribute, None)
-        except Exception:  # a property of the person's that fails
-            return shown, None
-        shown += f".{attribute}"
-    return shown, value if isinstance(value, Tensor) else None
-
-
-def _axes(frame, number: int) -> str:
-    """For a line with an einsum or einops pattern: its axis names with their sizes."""
-    call = _pattern_call(frame, number)
-    if call is None:
-        return ""
-    pattern = next(a.value for a in call.args if _is_pattern(a))
-    sides = pattern.split("->")[0].split(",")
-    operands = [a for a in call.args if not _is_pattern(a)][: len(sides)]
-    if len(operands) != len(sides):
-        return ""
-    letters = ast.unparse(call.func) == "torch.einsum"
-    told, sizes = [], {}
-    for side, operand in zip(sides, operands, strict=True):
-        dotted = ast.unparse(operand)
-        shown, tensor = _tensor(frame, dotted)
-        if tensor is None or shown != dotted or set(side) & set("(.)"):
-            continue
-        names, shape = list(side.replace(" ", "")) if letters else side.split(), []
-        if len(names) != tensor.ndim:
-            axes = f"names {len(names)} axes of `{shown}`, which has {tensor.ndim}"
-            told.append(f"the pattern {axes}: {list(tensor.shape)}")
-            continue
-        for name, size in zip(names, tensor.shape, strict=True):
-            shape.append(f"{name} {size}")
-            sizes.setdefault(name, {})[size] = shown
-        told.append(f"`{shown}` is [{', '.join(shape)}]")
-    for name, found in sizes.items():
-        if len(found) > 1 and name != "1":
-            both = " and ".join(f"{size} in `{of}`" for size, of in found.items())
-            told.append(f"so `{name}` is {both}")
-    return ", ".join(told)
-
-
-def _is_pattern(node: ast.AST) -> bool:
-    value = getattr(node, "value", None)
-    return isinstance(node, ast.Constant) and isinstance(value, str) and "->" in value
-
-
-def _pattern_call(frame, number: int) -> ast.Call | None:
-    """The call with a pattern in the statement that begins on a line."""
-    text = ""
-    for following in range(number, number + 12):
-        text += line_of(frame, following) + "\n"
-        with contextlib.suppress(SyntaxError):
-            nodes = ast.walk(ast.parse(text))
-            calls = [n for n in nodes if isinstance(n, ast.Call)]
-            return next((c for c in calls if any(map(_is_pattern, c.args))), None)
-    return None
-
-
-def _usual_cause(error: BaseException, found) -> tuple[str, str]:
-    """A slug and the usual cause, by what Python, torch or einops said."""
-    said = f"{type(error).__name__}: {words(error)}"
-    for known in causes.table():
-        name, cause = known.name, known.hint
-        if known.fits(error, said):
-            if name == "reduced-axis-dropped" and not (found and _reduces(*found)):
-                continue
-            if name == "matmul-shapes" and found and _names_integers(*found):
-                continue
-            if name == "undefined-name":
-                cause = _made_before(getattr(error, "name", None)) or cause
-            if name == "index-beyond-the-table" and found and _first_axis(said, *found):
-                return "index-along-the-first-axis", _FIRST_AXIS
-            return name, cause
-    return "crash", "read the line from right to left, and print shapes before it"
-
-
-_IMPORTS = {
-    "torch": "import torch",
-    "nn": "from torch import nn",
-    "F": "from torch.nn import functional as F",
-    "Tensor": "from torch import Tensor",
-    "math": "import math",
-    "np": "import numpy as np",
-    "einops": "import einops",
-    "einsum": "from einops import einsum",
-    "rearrange": "from einops import rearrange",
-    "repeat": "from einops import repeat",
-    "reduce": "from einops import reduce",
-    "dataclass": "from dataclasses import dataclass",
-    "Config": "from helpers import Config",
-}
-_FIRST_AXIS = (
-    "`x[ids]` takes whole rows, along the first axis; where ids count the last axis, "
-    "as token ids do in logits, `x.scatter(-1, ids, ...)` writes at them and "
-    "`x.gather(-1, ids)` reads"
-)
-
-
-def _made_before(name: str | None) -> str:
-    """What to do about a name that an earlier cell makes, as after a restart."""
-    import helpers.checks as checks  # all of them: this module is a part of each
-
-    above = "run the cells above (Run > Run All Above Selected Cell)"
-    if name in _IMPORTS:
-        return f"after a restart all imports are gone: {above}, or `{_IMPORTS[name]}`"
-    if name in {"reference", *checks.titles()}:
-        told = f"`{name}` is made by an earlier cell of this notebook"
-        return f"{told}. After a restart all names are gone: {above}"
-    return ""
-
-
-_NO_INIT = (
-    "the class has no `__init__` of its own; a class that is defined again forgets "
-    "the earlier one, so keep `__init__` and `forward` in one cell"
-)
-
-
-def _first_axis(said: str, frame, number: int) -> bool:
-    """Whether a line writes at ids of the last axis as if they were of the first."""
-    line = line_of(frame, number)
-    match = re.search(
-        r"index (\d+) is out of bounds for dimension 0 with size (\d+)", said
-    )
-    if not match or not re.search(r"\]\s*=(?!=)", line):
-        return False
-    index, size = map(int, match.groups())
-    shapes = [tensor.shape for _, tensor in _named(frame, line)]
-    return any(len(s) > 1 and s[0] == size and index < s[-1] for s in shapes)
-
-
-_REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
-
-
-def _names_integers(frame, number: int) -> bool:
-    """Whether a line names a tensor of whole numbers, such as token ids."""
-    named = _named(frame, line_of(frame, number))
-    return any(tensor.dtype == torch.long for _, tensor in named)
-
-
-def _reduces(frame, number: int) -> bool:
-    """Whether a line takes a mean or its like, or uses what has one axis less.
-
-    An axis was dropped only if there is something that could have dropped it.
-    """
-    line = line_of(frame, number)
-    if _REDUCTION.search(line) and "keepdim" not in line:
-        return True
-    shapes = {tuple(tensor.shape) for _, tensor in _named(frame, line)}
-    return any(len(s) > 2 and s[:-1] in shapes for s in shapes)

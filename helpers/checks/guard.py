@@ -322,14 +322,15 @@ def _codes(code: types.CodeType):
 def _own(value) -> bool:
     """Whether a class, function or module is no library's, nor the course's."""
     if isinstance(value, types.ModuleType):
-        return not _is_library(value.__name__.split(".")[0])
+        return not is_library(value.__name__.split(".")[0])
     if not isinstance(value, (type, types.FunctionType)):
         return False
-    return not _is_library(str(value.__module__).split(".")[0])
+    return not is_library(str(value.__module__).split(".")[0])
 
 
 @functools.cache
-def _is_library(home: str) -> bool:
+def is_library(home: str) -> bool:
+    """Whether a package of that name is no person's own."""
     if home == "__main__":
         return False
     file = str(getattr(sys.modules.get(home), "__file__", ""))

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from helpers.checks import structure
 from helpers.checks.case import Case
 from helpers.checks.guard import NotDrawn, OnCPU, global_cfg, settings_kept
+from helpers.checks.place import Watched
 from helpers.checks.report import Mistake
 
 # Of the output's largest value. float32 carries 6e-8 of each number; sums over
@@ -225,6 +225,7 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
             undrawn,
             OnCPU(candidate) as device,
             global_cfg(candidate, case.cfg),
+            Watched(),
         ):
             module = candidate(replace(case.cfg))  # a copy: it may be written to
     except Exception as error:
@@ -264,44 +265,63 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
 
 def _with_cfg(callable_, case: Case) -> Runner:
     def runner(*args, **kwargs):
-        with settings_kept(), global_cfg(callable_, case.cfg):
+        with settings_kept(), global_cfg(callable_, case.cfg), Watched():
             return callable_(*args, **kwargs)
 
     return runner
 
 
 def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
-    """Missing, renamed, misshapen or additional parameters, each by name."""
+    """Missing, renamed, misshapen or additional parameters, each by name.
+
+    Of a class that stands in several places, each of its mistakes is told once.
+    """
     have = {name: tuple(p.shape) for name, p in module.named_parameters()}
     want = {name: tuple(p.shape) for name, p in case.params.items()}
     known = want.keys() | case.buffers.keys()
     spare = {name: shape for name, shape in have.items() if name not in known}
-    wrong = []
+    wrong, seen = [], set()
+
+    def tell(name: str, mistake: Mistake) -> None:
+        owner, leaf = _owner(module, name)
+        place = (type(owner), leaf) if owner is not None else name
+        if place not in seen:
+            wrong.append(mistake)
+        seen.add(place)
+
     for name, shape in want.items():
         if name not in have:
-            wrong.append(_missing(module, name, shape, spare))
+            tell(name, _missing(module, name, shape, spare))
         elif have[name] != shape:
-            wrong.append(_misshapen(name, have[name], shape, case))
+            tell(name, _misshapen(name, have[name], shape, case))
     for name in spare:
-        wrong.append(
-            Mistake(
-                "extra-parameter",
-                f"There is a parameter `{name}`, which GPT-2's "
-                f"{type(module).__name__} does not have.",
-                "take it out, or make it a buffer if it is not learned",
-            )
-        )
+        kind = type(_owner(module, name)[0]).__name__
+        told = f"There is a parameter `{name}`, which GPT-2's {kind} does not have."
+        hint = "take it out, or make it a buffer if it is not learned"
+        tell(name, Mistake("extra-parameter", told, hint))
     return tuple(wrong)
+
+
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module | None, str]:
+    """The module that has, or lacks, a parameter, and its name there."""
+    path, _, leaf = name.rpartition(".")
+    try:
+        return module.get_submodule(path), leaf
+    except AttributeError:
+        return None, leaf
 
 
 def _buffers_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
     """Buffers that are missing, learned, not saved, or of another shape."""
     buffers, saved = dict(module.named_buffers()), module.state_dict()
+    parameters = dict(module.named_parameters())
     wrong = []
     for name, value in case.buffers.items():
         register = f'`self.register_buffer("{name}", ...)`'
-        if name in dict(module.named_parameters()):
+        if name in parameters:
             slug, told = "buffer-is-learned", "is a parameter, so it would be learned"
+            if not parameters[name].requires_grad:
+                told = "is a parameter, one that is not learned, and not a buffer"
         elif name in buffers and buffers[name].shape != value.shape:
             slug = "misshapen-buffer"
             told = f"has shape {list(buffers[name].shape)}, not {list(value.shape)}"
@@ -315,6 +335,9 @@ def _buffers_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
             slug = "not-a-buffer"
             told = "is a plain tensor: not in `state_dict()`, and `.to(device)` leaves "
             told += "it behind"
+        elif name in module._buffers:
+            slug, told = "missing-buffer", "is None, as `register_buffer` returns"
+            register += f", without `self.{name} =` in front of it"
         else:
             slug = "missing-buffer"
             told = f"is missing; it should be a buffer of shape {list(value.shape)}"
@@ -323,11 +346,9 @@ def _buffers_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
 
 
 def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
-    owner, _, leaf = name.rpartition(".")
-    try:
-        plain = getattr(module.get_submodule(owner), leaf, None)
-    except AttributeError:
-        plain = None
+    owner, leaf = _owner(module, name)
+    plain = getattr(owner, leaf, None)
+    within = "" if owner is module else f" of `{type(owner).__name__}`"
     if isinstance(plain, nn.Parameter):
         first = next(n for n, p in module.named_parameters() if p is plain)
         return Mistake(
@@ -336,13 +357,18 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
             "make a new module for each place: calling the class makes one",
         )
     if isinstance(plain, Tensor):
+        told, hint = "a plain tensor, so that no optimizer sees it", "wrap it"
+        if leaf in owner._buffers:
+            told = "a buffer; GPT-2's weights are parameters, learned or not"
+            hint = "make it one, with `requires_grad=False` if it is not learned"
         return Mistake(
             "not-a-parameter",
-            f"`{name}` is a plain tensor or a buffer, so it is not learned and no "
-            "optimizer sees it.",
-            f"wrap it: `self.{leaf} = nn.Parameter(...)`",
+            f"`{name}` is {told}.",
+            f"{hint}: `self.{leaf} = nn.Parameter(...)`",
         )
     alike = [other for other, s in spare.items() if s == shape]
+    beside = [n for n in alike if n.rpartition(".")[0] == name.rpartition(".")[0]]
+    alike = beside or alike  # a part's own before another's
     first = [n for n in alike if n.rpartition(".")[2][:1].lower() == leaf[:1].lower()]
     alike = first if len(first) == 1 else alike  # `weight` for `w`, `bias` for `b`
     if len(alike) == 1:
@@ -352,23 +378,12 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
             "renamed-parameter",
             f"The parameter that should be called `{name}` is called `{other}`; "
             "saved weights find their place by name.",
-            f"call it `{name}`",
-        )
-    turned = [other for other, s in spare.items() if s == shape[::-1]]
-    if len(turned) == 1 and "." in turned[0]:  # nn.Linear keeps [out, in]
-        other = turned[0]
-        del spare[other]
-        return Mistake(
-            "renamed-parameter",
-            f"The parameter that should be called `{name}`, with shape "
-            f"{list(shape)}, is called `{other}` and stands transposed; saved weights "
-            "find their place by name and shape.",
-            f"make it yourself: `self.{leaf} = nn.Parameter(torch.empty(...))`",
+            f"call it `self.{leaf}` in `__init__`{within}",
         )
     return Mistake(
         "missing-parameter",
         f"There is no parameter `{name}`; it should have shape {list(shape)}.",
-        f"make it in `__init__`: `self.{leaf} = nn.Parameter(...)`",
+        f"make it in `__init__`{within}: `self.{leaf} = nn.Parameter(...)`",
     )
 
 
@@ -392,13 +407,3 @@ def _symbols(shape: tuple, case: Case) -> str:
     names = ("d_model", "n_heads", "d_head", "d_mlp", "d_vocab", "n_ctx")
     size_names = {getattr(case.cfg, name): name for name in reversed(names)}
     return ", ".join(size_names.get(size, str(size)) for size in shape)
-
-
-def own_frame(error: BaseException, candidate_files: set[str]):
-    """The last frame of a traceback that lies in the person's own code, or None."""
-    frames = [
-        (frame, number)
-        for frame, number in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename in candidate_files
-    ]
-    return frames[-1] if frames else None

@@ -17,17 +17,122 @@ def wrong(module: nn.Module, want: Iterable[str]) -> list[Mistake]:
 
     Says nothing of parameters that a module has or lacks by itself.
     """
-    want = [name for name in want if "." in name]
-    if not want:
-        return []
+    parameters, want = list(want), [name for name in want if "." in name]
     have = dict(module.named_parameters())
+    if not want:
+        return _torch_layers(module, parameters)
     if have.keys() >= set(want):
         return _one_memory(have) or _names(module, "", want, list(have))
     return (
         _plain_lists(module)
         or _shared_blocks(module)
+        or _torch_layers(module, parameters)
+        or _other_classes(module, want)
         or _names(module, "", want, list(have))
     )
+
+
+def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
+    """torch's own layers in the place of what the person should have made."""
+    have = [name for name, _ in module.named_parameters()]
+    lost = [name for name in want if name not in have]
+    layers: dict[str, list[str]] = {}
+    for name in have:
+        path = name.rpartition(".")[0]
+        layer = _torch_class(module.get_submodule(path))
+        if layer and name not in want and path not in layers.setdefault(layer, []):
+            layers[layer].append(path)
+    if not lost or not layers:
+        return []
+    told = [
+        f"{_listed(paths)} {'are' if paths[1:] else 'is'} torch's `nn.{layer}`"
+        if paths != [""]
+        else f"Your class is built on torch's `nn.{layer}`"
+        for layer, paths in layers.items()
+    ]
+    paths = [path for paths in layers.values() for path in paths]
+    stands = [path for path in paths if any(n.startswith(f"{path}.") for n in lost)]
+    first = stands[0] if stands else paths[0]
+    inside = [n.rpartition(".")[2] for n in lost if n.rpartition(".")[0] == first]
+    own = part_title(first)
+    if stands and own:
+        hint = f"use your own class there: `{own}(cfg)`"
+    else:
+        lost = inside or [n.rpartition(".")[2] for n in lost]
+        lost = list(dict.fromkeys(lost))
+        hint = f"make {_listed(lost)} yourself: `self.{lost[0]} = nn.Parameter(...)`"
+    return [
+        Mistake(
+            "torch-layer",
+            f"{'; '.join(told)}. A layer of torch's makes parameters of its own, with "
+            "other names than the course's, so that saved weights do not find them.",
+            hint,
+        )
+    ]
+
+
+def _torch_class(part: nn.Module) -> str:
+    """The layer of torch that a module is, or that its class is built on."""
+    containers = (nn.Module, nn.ModuleList, nn.ModuleDict, nn.Sequential)
+    for kind in type(part).__mro__:
+        if kind in (*containers, nn.ParameterList, nn.ParameterDict):
+            return ""
+        if kind.__module__.startswith("torch.nn"):
+            return kind.__name__
+    return ""
+
+
+def _listed(names: list[str]) -> str:
+    """A few of them, and how many more."""
+    shown = [f"`{name}`" for name in (names if len(names) < 5 else names[:3])]
+    shown += [f"{len(names) - 3} more"] if len(names) > 4 else []
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+
+
+PARTS = {  # the class of a part by its attribute, and its own check
+    "embed": "embed",
+    "pos_embed": "pos_embed",
+    "ln1": "layer_norm",
+    "attn": "attention",
+    "ln2": "layer_norm",
+    "mlp": "mlp",
+    "ln_final": "layer_norm",
+    "unembed": "unembed",
+}
+
+
+def part_title(path: str) -> str:
+    """The class that belongs in a place: LayerNorm in `blocks.0.ln1`; "" if none."""
+    import helpers.checks as checks  # all of them: this module is a part of each
+
+    leaf = path.rpartition(".")[2]
+    name = "transformer_block" if leaf.isdigit() else PARTS.get(leaf)
+    return getattr(checks, name).title if name in checks.names() else ""
+
+
+def _other_classes(module: nn.Module, want: list[str]) -> list[Mistake]:
+    """Another class of the course's where one of them belongs."""
+    import helpers.checks as checks
+
+    titles, have = checks.titles(), dict(module.named_parameters())
+    for path, part in module.named_modules():
+        kind, right = type(part).__name__, part_title(path)
+        lost = [n for n in want if n.startswith(f"{path}.") and n not in have]
+        if path and lost and kind in titles and right and kind != right:
+            name = path.rpartition(".")[2]
+            name = "blocks" if name.isdigit() else name
+            return [
+                Mistake(
+                    "another-class",
+                    f"`{path}` is a {kind}; {_article(right)} belongs there.",
+                    f"`self.{name} = {right}(cfg)`" if name != "blocks" else "",
+                )
+            ]
+    return []
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIO" or name == "MLP" else f"a {name}"
 
 
 def _plain_lists(module: nn.Module) -> list[Mistake]:

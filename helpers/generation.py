@@ -56,6 +56,8 @@ def apply_temperature(logits, temperature):
 
 def top_k(logits, k):
     """Keep the k best logits, put -inf at the others; ties with the k-th stay."""
+    if k < 1:
+        raise ValueError("k must be at least 1; to keep every token, use no top-k.")
     k = min(k, logits.shape[-1])
     kth = logits.topk(k, dim=-1).values[:, -1:]  # [batch, d_vocab] -> [batch, 1]
     return logits.masked_fill(logits < kth, float("-inf"))
@@ -63,6 +65,9 @@ def top_k(logits, k):
 
 def top_p(logits, p):
     """Keep the likeliest tokens until they hold p of the probability, -inf the rest."""
+    if p >= 1:
+        return logits  # every token stays
+    p = max(p, 1e-9)  # even at 0 the likeliest one does
     ordered, tokens = logits.sort(dim=-1, descending=True)
     probs = ordered.softmax(dim=-1)
     before = probs.cumsum(dim=-1) - probs  # what the likelier tokens hold together
@@ -73,6 +78,8 @@ def top_p(logits, p):
 
 def repetition_penalty(logits, tokens, penalty):
     """Push the tokens that are in the text already down: [batch, d_vocab]."""
+    if penalty <= 0:
+        raise ValueError("The penalty must be above 0; 1 changes nothing.")
     seen = logits.gather(-1, tokens)  # [batch, d_vocab] -> [batch, position]
     lower = torch.where(seen > 0, seen / penalty, seen * penalty)
     return logits.scatter(-1, tokens, lower)
@@ -100,15 +107,15 @@ def beam_search(model, tokens, n_new, n_beams):
 class LayerCache:
     """One layer's keys and values so far, [batch, position, n_heads, d_head]."""
 
-    def __init__(self, cfg: Config, batch: int, device=None):
+    def __init__(self, cfg: Config, batch: int, device=None, dtype=None):
         empty = (batch, 0, cfg.n_heads, cfg.d_head)
-        self.k = torch.zeros(empty, device=device)
-        self.v = torch.zeros(empty, device=device)
+        self.k = torch.zeros(empty, device=device, dtype=dtype)
+        self.v = torch.zeros(empty, device=device, dtype=dtype)
 
 
-def new_cache(cfg, batch, device=None):
+def new_cache(cfg, batch, device=None, dtype=None):
     """An empty cache: one LayerCache for each block."""
-    return [LayerCache(cfg, batch, device) for _ in range(cfg.n_layers)]
+    return [LayerCache(cfg, batch, device, dtype) for _ in range(cfg.n_layers)]
 
 
 def project(x, W, b):
@@ -179,7 +186,8 @@ class CachedTransformer(DemoTransformer):
 @torch.no_grad()
 def greedy_cached(model, tokens, n_new):
     """What greedy returns, and no token goes through the model twice."""
-    cache = new_cache(model.cfg, tokens.shape[0], tokens.device)
+    weight = next(model.parameters())  # the cache: on its device, in its dtype
+    cache = new_cache(model.cfg, tokens.shape[0], weight.device, weight.dtype)
     new_tokens = tokens  # the whole prompt first, then one token at a time
     for _ in range(n_new):
         logits = model(new_tokens, cache)[:, -1]  # -> [batch, d_vocab]

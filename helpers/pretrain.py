@@ -28,7 +28,12 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    DynamicCache,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 from helpers import stories
 
@@ -145,11 +150,11 @@ def sample_stories(
     while len(texts) < n:
         batch = min(250, n - len(texts))
         new = torch.full((batch, 1), end, device=model.device)  # [batch, 1]
-        rows, past = new, None
+        rows, cache = new, DynamicCache()  # the model adds to it
         for _ in range(model.config.n_positions):
-            out = model(input_ids=new, past_key_values=past, use_cache=True)
-            past = out.past_key_values
-            chances = (out.logits[:, -1] / temperature).softmax(-1)  # [batch, d_vocab]
+            # by position: transformers 5.24 gives this argument another name
+            logits = model(new, cache, use_cache=True).logits[:, -1]
+            chances = (logits / temperature).softmax(-1)  # [batch, d_vocab]
             new = torch.multinomial(chances, 1, generator=generator)
             rows = torch.cat([rows, new], dim=1)  # [batch, position]
             if (rows[:, 1:] == end).any(dim=1).all():

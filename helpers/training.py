@@ -26,6 +26,17 @@ from helpers.config import Config
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 FILLER = 0.02  # a token at more than this share of positions is no name or object
 IGNORED = -100  # the target where there is nothing to predict
+SAME = {  # in each block: Hugging Face's name, and ours for the same tensor
+    "ln_1.weight": "ln1.w",
+    "ln_1.bias": "ln1.b",
+    "ln_2.weight": "ln2.w",
+    "ln_2.bias": "ln2.b",
+    "attn.c_proj.bias": "attn.b_O",
+    "mlp.c_fc.weight": "mlp.W_in",
+    "mlp.c_fc.bias": "mlp.b_in",
+    "mlp.c_proj.weight": "mlp.W_out",
+    "mlp.c_proj.bias": "mlp.b_out",
+}
 
 
 def make_batch(rows, end):
@@ -223,6 +234,7 @@ class HeldOut:
         cls, tokenizer, n: int = 256, size: int = 64, start: str = "story"
     ) -> "HeldOut":
         """`n` stories in batches of `size`, and how likely the grammar finds them."""
+        size = min(size, n)
         names = [f"held-out/{i}" for i in range(n // size)]
         batches = [story_batch(tokenizer, name, size, start) for name in names]
         texts = [text for name in names for text in write(name, size, start)]
@@ -286,9 +298,12 @@ def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
     any class of the course's parameter names.
     """
     seen = []
+    # By name: blocks may be in any container.
+    names = [f"blocks.{i}.attn" for i in range(model.cfg.n_layers)]
+    layers = [model.get_submodule(name) for name in names]
     hooks = [
-        block.attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        for block in model.blocks
+        attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        for attn in layers
     ]
     try:
         model.eval()(tokens)
@@ -296,9 +311,9 @@ def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     patterns = []
-    for block, x in zip(model.blocks, seen):
-        q = course.attention_projections(x, block.attn.W_Q, block.attn.b_Q)
-        k = course.attention_projections(x, block.attn.W_K, block.attn.b_K)
+    for attn, x in zip(layers, seen):
+        q = course.attention_projections(x, attn.W_Q, attn.b_Q)
+        k = course.attention_projections(x, attn.W_K, attn.b_K)
         scores = course.apply_causal_mask(course.attention_scores(q, k))
         patterns.append(course.attention_pattern(scores))
     return torch.stack(patterns)
@@ -332,8 +347,8 @@ def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
     Raises:
         ValueError: if `b_U` is not 0; transformers' head has no bias.
     """
-    cfg = model.cfg
-    if model.unembed.b_U.any():
+    cfg, ours = model.cfg, model.state_dict()  # by name, whatever holds the blocks
+    if ours["unembed.b_U"].any():
         raise ValueError("b_U is not 0, and GPT2LMHeadModel has no bias in its head")
     config = GPT2Config(
         vocab_size=cfg.d_vocab,
@@ -349,33 +364,22 @@ def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
     )
     hf = GPT2LMHeadModel(config)
     weights = {
-        "transformer.wte.weight": model.embed.W_E,
-        "transformer.wpe.weight": model.pos_embed.W_pos,
-        "transformer.ln_f.weight": model.ln_final.w,
-        "transformer.ln_f.bias": model.ln_final.b,
-        "lm_head.weight": model.unembed.W_U.T,
+        "transformer.wte.weight": ours["embed.W_E"],
+        "transformer.wpe.weight": ours["pos_embed.W_pos"],
+        "transformer.ln_f.weight": ours["ln_final.w"],
+        "transformer.ln_f.bias": ours["ln_final.b"],
+        "lm_head.weight": ours["unembed.W_U"].T,
     }
-    for i, block in enumerate(model.blocks):
-        attn, mlp = block.attn, block.mlp
+    for i in range(cfg.n_layers):
+        at, to = f"blocks.{i}.", f"transformer.h.{i}."
+        weights |= {to + theirs: ours[at + name] for theirs, name in SAME.items()}
+        W, b = ([ours[f"{at}attn.{kind}_{x}"] for x in "QKV"] for kind in "Wb")
         # [n_heads, d_model, d_head], three times -> [d_model, 3 * d_model]
-        qkv = [rearrange(W, "h m d -> m (h d)") for W in (attn.W_Q, attn.W_K, attn.W_V)]
-        layer = {
-            "ln_1.weight": block.ln1.w,
-            "ln_1.bias": block.ln1.b,
-            "attn.c_attn.weight": torch.cat(qkv, dim=1),
-            "attn.c_attn.bias": torch.cat(
-                [b.flatten() for b in (attn.b_Q, attn.b_K, attn.b_V)]
-            ),
-            "attn.c_proj.weight": rearrange(attn.W_O, "h d m -> (h d) m"),
-            "attn.c_proj.bias": attn.b_O,
-            "ln_2.weight": block.ln2.w,
-            "ln_2.bias": block.ln2.b,
-            "mlp.c_fc.weight": mlp.W_in,
-            "mlp.c_fc.bias": mlp.b_in,
-            "mlp.c_proj.weight": mlp.W_out,
-            "mlp.c_proj.bias": mlp.b_out,
-        }
-        weights |= {f"transformer.h.{i}.{name}": value for name, value in layer.items()}
+        W = torch.cat([rearrange(w, "h m d -> m (h d)") for w in W], dim=1)
+        weights[to + "attn.c_attn.weight"] = W
+        weights[to + "attn.c_attn.bias"] = torch.cat([bias.flatten() for bias in b])
+        W_O = rearrange(ours[at + "attn.W_O"], "h d m -> (h d) m")
+        weights[to + "attn.c_proj.weight"] = W_O
     own = hf.state_dict()
     with torch.no_grad():
         for name, value in weights.items():
@@ -392,6 +396,22 @@ def course_prose() -> str:
         if cell["cell_type"] == "markdown"
     ]
     return "\n\n".join(cells)
+
+
+def own_text(path: str | Path) -> str:
+    """The text of a person's own file.
+
+    Raises:
+        ValueError: in one sentence, if it cannot be read or is not UTF-8.
+    """
+    try:
+        # "sig": some editors put a byte-order mark in front, which is no text
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8; save it as UTF-8 in an editor"
+    except OSError as error:
+        problem = f"{error.strerror}; check the path"
+    raise ValueError(f"Cannot read {path}: {problem}.")
 
 
 def train_tokenizer(text: str, d_vocab: int) -> Tokenizer:

@@ -1,0 +1,38 @@
+"""What an answer to `sample` is compared with: the probabilities of its draws."""
+
+import torch
+from torch import Tensor
+
+from helpers.checks.draws import Draws, bound
+from helpers.checks.report import Mistake
+from helpers.exercises.course import exercise
+from helpers.generation import sample
+
+
+def contests() -> list[Tensor]:
+    """Logits [2, 9] whose probabilities are far from uniform, and from each other."""
+    probs = torch.tensor(
+        [
+            [0.36, 0.02, 0.24, 0.00, 0.12, 0.08, 0.10, 0.03, 0.05],
+            [0.05, 0.30, 0.01, 0.20, 0.04, 0.06, 0.00, 0.24, 0.10],
+        ]
+    )
+    logits = probs.log()  # a probability of 0 is a logit of -inf
+    return [logits + 1.5, logits.flip(0) - 4.0]
+
+
+def facts(seen: list[Tensor], contests: list[Tensor]) -> list[Mistake]:
+    """The temperature of draws from a softmax of the logits times a number."""
+    for power in torch.arange(0.05, 6, 0.05).tolist():
+        targets = [(power * logits).softmax(-1) for logits in contests]
+        pairs = zip(seen, targets, strict=True)
+        if all((a - b).abs().max() <= bound(9) for a, b in pairs):
+            told = (
+                f"Your frequencies are those of logits multiplied by about {power:.2g}."
+            )
+            hint = "draw from the softmax as it is, with no temperature and no power"
+            return [Mistake("logits-scaled", told, hint)]
+    return []
+
+
+check = exercise(__file__, sample, Draws(contests, facts))

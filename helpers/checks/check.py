@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers.checks import crash, mutant, page
 from helpers.checks.explain import pairs_of
+from helpers.checks.general import mistake
 from helpers.checks.guard import (
     SECONDS,
     Hang,
@@ -118,7 +119,7 @@ class Check:
             if prints.waited is not None:  # whatever the answer made of it
                 found = Findings((_stopped(prints.waited, candidate),))
             if any([model.put_back() for model in models]):
-                found = Findings((_CHANGES_THE_REFERENCE,))
+                found = Findings((mistake("changes-the-reference"),))
         return found.report(self.name, self.title, prints.kept)
 
     def _passes(self, candidate) -> bool:
@@ -259,19 +260,11 @@ def _stopped(error: BaseException, candidate) -> Mistake:
     line = crash.own_line(error, candidate)
     if isinstance(error, Waits):
         kind = "class" if isinstance(candidate, type) else "function"
-        told = f"Your code waits for you (`{crash.words(error)}`), and nobody answers "
-        told += "it inside a check."
-        hint = f"take that line out, or call your {kind} yourself, outside of the check"
-        return Mistake("waits-for-you", told, hint, line=line)
+        return mistake("waits-for-you", line=line, call=crash.words(error), kind=kind)
     if isinstance(error, Hang):
-        told = f"Your code was still running after {SECONDS:.0f} s and was stopped."
-        return Mistake("hangs", told, "look for a loop that never ends", line=line)
-    if isinstance(error, KeyboardInterrupt):
-        told = "The check was interrupted, so it cannot tell."
-        hint = "run the cell again, and look at the line if that was slow"
-        return Mistake("interrupted", told, hint, line=line)
-    told = "Your code calls `exit()`, which would end Python itself."
-    return Mistake("exits", told, "leave a function with `return`", line=line)
+        return mistake("hangs", line=line, seconds=SECONDS)
+    exits = not isinstance(error, KeyboardInterrupt)
+    return mistake("exits" if exits else "interrupted", line=line)
 
 
 def still_blank(candidate) -> bool:
@@ -290,25 +283,10 @@ def wrong_kind(check: Check, candidate) -> Mistake | None:
     """An object for a class, or a class for a function."""
     wants_class = isinstance(check.own, type)
     if wants_class and isinstance(candidate, nn.Module):
-        return Mistake(
-            "instance-not-class",
-            f"This is a {type(candidate).__name__} object; the check makes its own "
-            "objects, with several configurations.",
-            f"pass the class: `checks.{check.name}({type(candidate).__name__})`",
-        )
+        kind = type(candidate).__name__
+        return mistake("instance-not-class", kind=kind, check=check.name)
     if wants_class != isinstance(candidate, type) or not callable(candidate):
         kind = "a class" if wants_class else "a function"
-        return Mistake(
-            "wrong-kind",
-            f"The check wants {kind}; it got {type(candidate).__name__}.",
-            f"pass the {kind[2:]} itself, without calling it",
-        )
+        got = type(candidate).__name__
+        return mistake("wrong-kind", wanted=kind, got=got, bare=kind[2:])
     return None
-
-
-_CHANGES_THE_REFERENCE = Mistake(
-    "changes-the-reference",
-    "Your code writes into the weights of the reference model. The check has put them "
-    "back; nothing more can be told of the answer.",
-    "use your own parameters, and leave `reference.model` alone",
-)

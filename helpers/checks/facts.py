@@ -5,24 +5,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from helpers.checks import crash, narrow, walk
+from helpers.checks import again, crash, narrow, walk
 from helpers.checks.case import Case
 from helpers.checks.explain import quietly
+from helpers.checks.general import mistake
 from helpers.checks.observe import Built, Seen, build, mutant_run, run, same
 from helpers.checks.report import Mistake
 from helpers.checks.trace import Recorder, RightValues, first_departure
-
-RANDOM = Mistake(
-    "random",
-    "The same input gives another output the second time.",
-    "look for dropout, random numbers, or something kept from the first call",
-)
-
-_NO_RETURN = Mistake(
-    "no-return",
-    "Your code returns None: the result is computed and dropped.",
-    "end with `return ...`",
-)
 
 
 @dataclass(frozen=True)
@@ -67,6 +56,16 @@ class Look:
             self.built.module, course, self.case, files, self.stages
         )
 
+    def random(self) -> Mistake:
+        """What makes other numbers from one call to the next."""
+        files = crash.files_of(self.candidate)
+        return again.random(self.built.runner, self.case, files)
+
+    def first_nan(self) -> Mistake | None:
+        """The line on which numbers become NaN, and why."""
+        files = crash.files_of(self.candidate)
+        return again.first_nan(self.built.runner, self.case, files)
+
     def again(self, case: Case) -> object:
         """What the answer returns on a case."""
         return self.judgement._adapted(run(self.built.runner, case), case).output
@@ -79,13 +78,7 @@ def changed_parameters(builds: list[Built], cases: list[Case]) -> Mistake | None
             if p.shape != case.params[name].shape or not torch.equal(
                 p, case.params[name]
             ):
-                return Mistake(
-                    "changes-its-parameters",
-                    f"Running your code changes its own parameter `{name}`, so that "
-                    "the next run is another function.",
-                    "weights are for the optimizer to change; `forward` reads them "
-                    "and makes new tensors",
-                )
+                return mistake("changes-its-parameters", name=name)
     return None
 
 
@@ -93,11 +86,7 @@ def on_another_device(seen: list[Seen]) -> Mistake | None:
     """Whether an output has left the CPU, where the inputs are."""
     outputs = [s.output for s in seen if isinstance(s.output, Tensor)]
     away = next((x.device for x in outputs if x.device.type != "cpu"), None)
-    return away and Mistake(
-        "wrong-device",
-        f"Your output is on {away}; what you were given is on the CPU.",
-        "make new tensors where the others are, with `device=x.device`",
-    )
+    return away and mistake("wrong-device", device=away)
 
 
 def narrowed(look: Look, where: str) -> list[Mistake]:
@@ -111,7 +100,7 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
         told = crash.describe(look.seen.error, look.candidate, where)
         return look.wrong_part() or [told]
     if output is None:
-        return [_NO_RETURN]
+        return [mistake("no-return")]
     if not isinstance(output, Tensor):
         return [_not_a_tensor(output)]
     if output.shape != target.shape:
@@ -119,31 +108,25 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
         return [
             *step,
             *narrow.right_numbers(output, target, axes),
-            Mistake(
+            mistake(
                 "wrong-shape",
-                f"Your output has shape {list(output.shape)}{where}; it should be "
-                f"{list(target.shape)}, which is [{', '.join(axes)}].",
-                "print the shape after each line and see where it leaves the plan",
+                got=list(output.shape),
+                where=where,
+                want=list(target.shape),
+                axes=", ".join(axes),
             ),
             *([] if step else _departure(look)),
         ]
     if output.dtype != target.dtype:
-        return [
-            Mistake(
-                "wrong-dtype",
-                f"Your output is {output.dtype}; it should be {target.dtype}.",
-                "look for a conversion such as `.double()` or `.long()`",
-            )
-        ]
+        return [mistake("wrong-dtype", got=output.dtype, want=target.dtype)]
     return _wrong_values(look, where)
 
 
 def _not_a_tensor(output) -> Mistake:
-    told, hint = type(output).__name__, "return the tensor itself"
+    what = type(output).__name__
     if type(output).__module__ == "torch.return_types":  # of `x.max(dim=-1)`
-        told = f"a pair, values and indices (`{told}` along an axis gives both)"
-        hint = "`.indices` says where, `.values` how much"
-    return Mistake("not-a-tensor", f"Your code returns {told}, not a tensor.", hint)
+        return mistake("a-pair-for-a-tensor", "not-a-tensor", what=what)
+    return mistake("not-a-tensor", what=what)
 
 
 def _wrong_values(look: Look, where: str) -> list[Mistake]:
@@ -151,6 +134,9 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     mine, goal = kind.view(output), kind.view(look.target)
     told = []
     if mine.isnan().any() and not goal.isnan().any():
+        born = look.first_nan()
+        if born:
+            return [born]
         told.append("it contains NaN")
     factor = narrow.ratio(mine, goal)
     if factor is not None and abs(factor - 1) > 2e-3:
@@ -165,22 +151,15 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     at = departs[0].stage if departs else ""
     found = [fact for fact in found if fact.stage in ("", at)] + departs
     if kind.causal and _sees_the_future(look):
-        found.append(_SEES_THE_FUTURE)
-    again = look.again(look.case)
-    if isinstance(again, Tensor) and not same(again, output):
-        return [RANDOM]
+        found.append(mistake("sees-the-future"))
+    second = look.again(look.case)
+    if isinstance(second, Tensor) and not same(second, output):
+        return [mistake("random")]
     if found and not told:
         return found
     how = "; ".join(told) or "it differs everywhere"
     how += f" ({narrow.example(mine, goal, kind.axes)})"
-    return [
-        *found,
-        Mistake(
-            "wrong-values",
-            f"The shape is right and the values are not{where}: {how}.",
-            "compare your lines with the equation, one symbol at a time",
-        ),
-    ]
+    return [*found, mistake("wrong-values", where=where, how=how)]
 
 
 def _departure(look: Look) -> list[Mistake]:
@@ -200,18 +179,20 @@ def _departure(look: Look) -> list[Mistake]:
     if look.kind.stages is None:
         return []
     if found.first is None:
-        told = "Your code makes the right result and then does something more to it."
-        hint = "the equation ends one step earlier"
-        slug = "changes-the-right-result"
-        return [Mistake(slug, told, hint, line=found.line)] if found.line else []
-    told = f"Your computation is right up to {found.last}; it departs at "
-    if not found.last:
-        told = "None of the usual steps is found in your computation, not even "
+        fact = mistake("changes-the-right-result", line=found.line)
+        return [fact] if found.line else []
     slug = "departs-at-" + found.first.replace(" ", "-").replace("_", "-")
-    hint = "compare this line with the equation, one symbol at a time"
-    hint = hint if found.line else "is each line's result used by the next?"
-    line, told = found.line or None, f"{told}{found.first}."
-    return [Mistake(slug, told, hint, line=line, stage=found.first)]
+    fact = mistake(
+        "departs" if found.last else "departs-at-once",
+        slug,
+        line=found.line,
+        last=found.last,
+        first=found.first,
+        hint="compare this line with the equation, one symbol at a time"
+        if found.line
+        else "is each line's result used by the next?",
+    )
+    return [replace(fact, stage=found.first)]
 
 
 def _right_values(look: Look) -> RightValues:
@@ -234,22 +215,8 @@ def _returns_a_step(look: Look) -> list[Mistake]:
     for name, value in steps.items():
         several = value if isinstance(value, tuple) else (value,)
         if any(same(output, v) and not same(v, look.target) for v in several):
-            return [
-                Mistake(
-                    "returns-an-earlier-step",
-                    f"Your code returns {name}; what should follow is not in it.",
-                    "look at the name in your `return`",
-                )
-            ]
+            return [mistake("returns-an-earlier-step", step=name)]
     return []
-
-
-_SEES_THE_FUTURE = Mistake(
-    "sees-the-future",
-    "When only the last position's input changes, earlier outputs change too: a "
-    "position sees what comes after it.",
-    "look at the causal mask",
-)
 
 
 def _sees_the_future(look: Look) -> bool:
@@ -275,19 +242,10 @@ def wrong_gradient(look: Look, good: Seen, equal) -> Mistake:
     none = [n for n, g in mine.gradients.items() if g is None]
     none = [n for n in none if good.gradients.get(n) is not None]
     if none and len(none) == len(mine.gradients):
-        return Mistake(
-            "not-differentiable",
-            "The output is right, but no gradient flows through it: the model "
-            "could not be trained.",
-            "look for `detach`, `no_grad`, `.data`, `.item()` or numpy",
-        )
+        return mistake("not-differentiable")
     if none:
-        told = _some([names.get(n, f"`{n}`") for n in none])
-        return Mistake(
-            "without-a-gradient",
-            f"The output is right, but no gradient reaches {told}.",
-            "look for `detach`, `.data`, or a tensor copied into a new one",
-        )
+        what = _some([names.get(n, f"`{n}`") for n in none])
+        return mistake("without-a-gradient", what=what)
     off = [
         names.get(n, f"`{n}`")
         for n in mine.gradients.keys() & good.gradients.keys()
@@ -296,12 +254,7 @@ def wrong_gradient(look: Look, good: Seen, equal) -> Mistake:
             Seen(gradients={n: good.gradients[n]}),
         )
     ]
-    return Mistake(
-        "wrong-gradient",
-        f"The output is right, but the gradient of {_some(sorted(off))} is not: "
-        "part of the computation is hidden from autograd.",
-        "look for `detach`, `no_grad`, `.data` or numpy in the middle",
-    )
+    return mistake("wrong-gradient", what=_some(sorted(off)))
 
 
 def _some(names: list[str]) -> str:

@@ -5,6 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
+from helpers.checks.general import mistake
 from helpers.checks.observe import TOLERANCE, same
 from helpers.checks.report import Mistake
 
@@ -38,18 +39,15 @@ def right_numbers(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> list[M
     if mine.numel() != target.numel() or target.numel() < 2:
         return []
     if same(mine.flatten(), target.flatten()):
-        told = "Your numbers are right and in the right order; only the axes are not."
         hint = "look for a squeeze, flatten or reshape too many, or one too few"
         if mine.ndim == target.ndim:
             hint = "is a size written down as a number? Take it from what you are given"
-        return [Mistake("right-numbers-wrong-shape", told, hint)]
+        return [mistake("right-numbers-wrong-shape", hint=hint)]
     for order in itertools.permutations(range(target.ndim)):
         turned = target.permute(order)
         if turned.shape == mine.shape and same(mine, turned):
-            stand = f"[{', '.join(axes[i] for i in order)}]"
-            told = f"Your numbers are right, and your axes stand as {stand}."
-            hint = f"the order should be [{', '.join(axes)}]"
-            return [Mistake("axes-in-another-order", told, hint)]
+            stand = ", ".join(axes[i] for i in order)
+            return [mistake("axes-in-another-order", stand=stand, want=", ".join(axes))]
     return []
 
 

@@ -85,12 +85,23 @@ class _Block:
     line: int
 
 
+def entries(path: Path) -> dict[str, Entry]:
+    """The mistakes of a page that has nothing else on it."""
+    return _read(path).mistakes
+
+
 def read(path: Path) -> Page:
-    """Read a page.
+    """Read an exercise's page.
 
     Raises:
         PageError: with file and line.
     """
+    page = _read(path)
+    _complete(page)
+    return page
+
+
+def _read(path: Path) -> Page:
     page, section, entry = Page(path), "", None
     title, told, also = "", "", False
     for block in _blocks(path):
@@ -132,7 +143,6 @@ def read(path: Path) -> Page:
             continue  # the title, and words for a teacher
         else:
             raise PageError(f"{where}: {block.kind!r} does not belong here")
-    _complete(page)
     return page
 
 

@@ -19,6 +19,7 @@ from helpers.checks.explain import (
     outputs_equal,
     told,
 )
+from helpers.checks.general import mistake
 from helpers.checks.guard import make_here, reads_global
 from helpers.checks.observe import (
     TOLERANCE,
@@ -160,7 +161,7 @@ class Judgement:
             return Findings(tuple(mistakes))
         again = self._adapted(run(builds[0].runner, self.cases[0]), self.cases[0])
         if not self._right(self.cases[0], again):
-            return Findings((facts.RANDOM,))
+            return Findings((mistake("random"),))
         return self._wrong_gradients(builds) or self._passed(builds[0])
 
     def _writes(self, seen: list[Seen]) -> Mistake:
@@ -225,10 +226,8 @@ class Judgement:
         if all(b.mistakes for b in builds):
             return Findings(wrong.mistakes)
         # right for one configuration and wrong for another
-        message = f"It fits one configuration only. {wrong.mistakes[0].message}"
-        return Findings(
-            (Mistake("literal-size", message, "take every size from `cfg`"),)
-        )
+        first = wrong.mistakes[0].message
+        return Findings((mistake("literal-size", first=first),))
 
     def _explained(self, cases, seen, equal, backward=False) -> Findings | None:
         """The mistakes, or pairs of them, that come to the same everywhere."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from helpers.checks import crash
 from helpers.checks.explain import explain, same_error, told
+from helpers.checks.general import mistake
 from helpers.checks.observe import Seen, same
 from helpers.checks.report import Findings, Mistake
 
@@ -120,15 +121,9 @@ class Trials:
         for name, value in good.output.items():
             got = mine.output.get(name)
             if name != TRACE and not alike(got, value):
-                return [
-                    Mistake(
-                        "wrong-result",
-                        f"At {name} yours is {shown(got)}; it should be "
-                        f"{shown(value)}.",
-                        "go through this one case by hand, as your code does",
-                    )
-                ]
-        return [Mistake("wrong-result", "Your code does more than it should.")]
+                words = {"name": name, "got": shown(got), "want": shown(value)}
+                return [mistake("wrong-outcome", "wrong-result", **words)]
+        return [mistake("more-than-it-should", "wrong-result")]
 
 
 def equal(a: Seen, b: Seen, traces: bool = False) -> bool:
@@ -220,7 +215,7 @@ class Calls:
                 where = f" on `{_call(check, arguments)}`"
                 return Findings((crash.describe(error, candidate, where),))
             if given != arguments:
-                return Findings((_CHANGES,))
+                return Findings((mistake("changes-its-list", "changes-its-input"),))
 
         def run(answer, arguments):
             try:
@@ -238,10 +233,10 @@ class Calls:
             return Findings(tuple(mistakes), one_of)
         got, want = seen[off[0]].output, right[off[0]].output
         call = _call(check, cases[off[0]])
-        said = f"`{call}` returns {got!r:.200}; it should return {want!r}."
         hint = "go through this list by hand, as your code does"
         hint = "end with `return ...`" if got is None else hint
-        return Findings((Mistake("wrong-result", said, hint),))
+        words = {"call": call, "got": f"{got!r:.200}", "want": repr(want), "hint": hint}
+        return Findings((mistake("wrong-answer-to-a-call", "wrong-result", **words),))
 
 
 def _call(check, arguments: tuple) -> str:
@@ -252,10 +247,3 @@ def _returns_alike(a: Seen, b: Seen) -> bool:
     if a.error is not None or b.error is not None:
         return False
     return type(a.output) is type(b.output) and a.output == b.output
-
-
-_CHANGES = Mistake(
-    "changes-its-input",
-    "Your code changes the list that it was given; the notebook still needs it.",
-    "build a new list and return that",
-)

@@ -7,6 +7,7 @@ put together, and the first part that reads the wrong thing is named.
 """
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from helpers.checks import crash
 from helpers.checks.case import Case
 from helpers.checks.explain import gradients_equal
+from helpers.checks.general import mistake
 from helpers.checks.guard import global_cfg
 from helpers.checks.observe import (
     TOLERANCE,
@@ -166,29 +168,17 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
         told = crash.writes(line_that_writes(runner, step, files))
         message = told.message.replace("Your code", f"Your {place}", 1)
         return Mistake(slug, message, f"{told.hint}; {again}", line=told.line)
+    told = functools.partial(mistake, slug=slug, place=place, again=again)
     if not isinstance(seen.output, Tensor):
         what = type(seen.output).__name__.replace("NoneType", "None")
-        return Mistake(slug, f"Your {place} returns {what}, not a tensor.", again)
+        return told("part-returns-no-tensor", what=what)
     if seen.output.shape != call.gives.shape:
-        return Mistake(
-            slug,
-            f"Your {place} gives shape {list(seen.output.shape)}; it should give "
-            f"{list(call.gives.shape)}.",
-            again,
-        )
+        got, want = list(seen.output.shape), list(call.gives.shape)
+        return told("part-of-another-shape", got=got, want=want)
     if not same(seen.output, call.gives):
-        return Mistake(
-            slug,
-            f"Your {place} is wrong: it gets the right input and gives another output "
-            "than GPT-2's. All that comes before it is right.",
-            again,
-        )
+        return told("part-is-wrong")
     if backward and not _gradients_agree(part, target, step):
-        return Mistake(
-            slug,
-            f"The gradient goes wrong in your {place}; its output is right.",
-            f"look for `detach`, `.data`, `no_grad` or numpy in it; {again}",
-        )
+        return told("part-without-its-gradient")
     return None
 
 
@@ -238,37 +228,20 @@ def wrong_wiring(
     for i, call in enumerate(right):
         mine = [c for c in calls if c.name == call.name]
         slug = "wiring-at-" + call.name.replace(".", "-").replace("_", "-")
+        told = functools.partial(mistake, slug=slug, part=call.name)
         if not mine:
-            return [Mistake(slug, f"`{call.name}` is never used.")]
+            return [told("part-never-used")]
         if not _equal(mine[0].given, call.given):
-            got, wanted = _name(mine[0].given, known), _name(call.given, known)
-            got = got or "something else"
-            wanted = wanted or f"what comes after `{right[i - 1].name}`"
-            return [
-                Mistake(
-                    slug,
-                    f"Each part by itself is right. `{call.name}` reads {got}; it "
-                    f"should read {wanted}.",
-                    line=mine[0].line or None,
-                )
-            ]
+            got = _name(mine[0].given, known) or "something else"
+            want = _name(call.given, known)
+            want = want or f"what comes after `{right[i - 1].name}`"
+            line = mine[0].line
+            return [told("part-reads-another-thing", line=line, got=got, want=want)]
         if len(mine) > 1:
-            return [
-                Mistake(
-                    slug,
-                    f"`{call.name}` is called {len(mine)} times; once is right.",
-                    line=mine[1].line or None,
-                )
-            ]
+            return [told("part-called-again", line=mine[1].line, times=len(mine))]
     last = right[-1].name
-    return [
-        Mistake(
-            "wiring-after-" + last.replace(".", "-").replace("_", "-"),
-            "Each part is right and reads the right thing; what you return after "
-            f"`{last}` is not.",
-            "what should be added up at the end, and what returned?",
-        )
-    ]
+    slug = "wiring-after-" + last.replace(".", "-").replace("_", "-")
+    return [mistake("wrong-after-the-parts", slug, part=last)]
 
 
 def _equal(a: object, b: object) -> bool:

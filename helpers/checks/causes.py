@@ -118,6 +118,13 @@ def of_torch_einsum(place, match):
 
 
 @condition
+def of_a_matrix_product(place, match):
+    called = getattr(place.callee, "__name__", "")
+    product = isinstance(getattr(place.node, "op", None), ast.MatMult)
+    return product or called in ("matmul", "bmm", "mm")
+
+
+@condition
 def of_the_course(place, match):
     """One of the classes and functions that the exercises ask for."""
     import helpers.checks as checks  # all of them: this module is a part of each
@@ -157,7 +164,8 @@ _REDUCTION = re.compile(r"\b(mean|var|std|var_mean|sum|norm|reduce|amax|max)\(")
 @condition
 def ids_and_floats(place, match):
     """Whole numbers, such as token ids, beside a table of floats."""
-    return len({x.dtype.is_floating_point for _, x in place.tensors}) > 1
+    tensors = [*place.tensors, *place.named(place.node)]
+    return len({x.dtype.is_floating_point for _, x in tensors}) > 1
 
 
 @condition

@@ -2,7 +2,9 @@
 
 import ast
 import linecache
+import re
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.guard import files_of
+
+# torch's warnings name the frame that called it, which is Watched
+warnings.filterwarnings("ignore", module=re.escape(__name__))
 
 
 class Watched(TorchFunctionMode):
@@ -23,14 +28,15 @@ class Watched(TorchFunctionMode):
             return func(*args, **kwargs)
         except Exception as error:
             if not hasattr(error, "torch_was_given"):
-                error.torch_was_given = [*_flat((*args, *kwargs.values()))]
+                error.torch_was_given = [*flat((*args, *kwargs.values()))]
             raise
 
 
-def _flat(values: Iterable) -> Iterator:
+def flat(values: Iterable) -> Iterator:
+    """What a call was given, lists opened."""
     for value in values:
         if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
-            yield from _flat(value)
+            yield from flat(value)
         else:
             yield value
 

@@ -54,21 +54,26 @@ def cases() -> list[Case]:
 def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
     """The steps of each round, in order."""
     steps, model = {}, case.extra["model"]
-    beams, scores = case.inputs[0], torch.zeros(1)
+    n_beams, beams, scores = case.extra["n_beams"], case.inputs[0], torch.zeros(1)
     for i in range(case.extra["n_new"]):
         logits = model(beams)[:, -1]
         log_probs = logits.log_softmax(-1)
         totals = scores[:, None] + log_probs
-        scores, best = totals.flatten().topk(case.extra["n_beams"])
+        scores, best = totals.flatten().topk(n_beams)
         beam, token = best // totals.shape[-1], best % totals.shape[-1]
         beams = torch.cat([beams[beam], token[:, None]], dim=1)
         steps |= {
-            f"the last position's logits in step {i + 1}": logits,
-            f"the log probabilities in step {i + 1}": log_probs,
+            f"the last position's logits in step {i + 1}": _also(logits, n_beams),
+            f"the log probabilities in step {i + 1}": _also(log_probs, n_beams),
             f"the totals in step {i + 1}": totals,
             f"the scores of the best in step {i + 1}": scores,
         }
     return steps
+
+
+def _also(rows: Tensor, n_beams: int) -> tuple[Tensor, ...]:
+    """What beams make that begin as copies, or that are read one by one."""
+    return rows, rows[:1].expand(n_beams, -1), rows[0]
 
 
 check = exercise(

@@ -1,6 +1,7 @@
 """What an answer to `apply_cached_mask` is compared with."""
 
 import torch
+from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
@@ -33,12 +34,22 @@ def cases() -> list[Case]:
     ]
 
 
+def stages(case: Case) -> dict[str, Tensor]:
+    """The steps, in order."""
+    (scores,) = case.inputs
+    query_pos, key_pos = scores.shape[-2:]
+    future = torch.ones(query_pos, key_pos).triu(key_pos - query_pos + 1)
+    masked = scores.masked_fill(future.bool(), float("-inf"))
+    return {"the scores": scores, "the mask": future, "the masked scores": masked}
+
+
 check = exercise(
     __file__,
     apply_cached_mask,
     Tensors(
         cases,
         axes=("batch", "n_heads", "query_pos", "key_pos"),
+        stages=stages,
         view=lambda scores: scores.float().softmax(-1),
         in_place=True,
         against="the target",

@@ -9,6 +9,9 @@ from helpers.checks.case import Case
 from helpers.exercises.course import Source
 from helpers.reference import Reference
 
+# On the small model each goes on with other tokens than the others, at every step.
+TEXTS = torch.tensor([[13, 30, 31], [27, 18, 14], [6, 14, 2], [3, 35, 34]])
+
 
 class Logits(nn.Module):
     """transformers' GPT-2 as the notebook's model: tokens in, logits out."""
@@ -26,7 +29,15 @@ class Logits(nn.Module):
             raise ValueError(f"the model reads [batch, position]; it got {shape}")
         everything = torch.ones_like(tokens)
         (model,) = self.inner
-        return model(tokens, attention_mask=everything, use_cache=False).logits
+        return said_by(model, tokens, attention_mask=everything, use_cache=False)
+
+
+def said_by(model, tokens: Tensor, *more, **options):
+    """What a model says, without a record of its own steps: only what it hangs on."""
+    with torch._C.DisableTorchFunction():
+        logits = model(tokens, *more, **options)
+        logits = getattr(logits, "logits", logits)
+    return logits + 0 * tokens.sum()
 
 
 def model_first(candidate):

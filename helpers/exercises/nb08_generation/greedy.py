@@ -13,10 +13,8 @@ from helpers.generation import greedy
 def cases() -> list[Case]:
     """Prompts of both models, of several lengths; one meets the end token, 0."""
     small, one_layer, big = stirred(), stirred(n_layers=1), loaded()
-    # three texts: of two or fewer numbers nobody can say where they come from
-    three = torch.cat([small.tokens[:, :3], small.tokens[:1, 3:6]])
     given = [
-        (small, three, 5, ""),
+        (small, generating.TEXTS, 5, ""),
         (small, small.tokens[1:, :1], 4, "from a single token"),
         (small, small.tokens[:, :6], 1, "with one new token"),
         (one_layer, torch.tensor([[8, 31]]), 5, "past an end token"),

@@ -28,15 +28,14 @@ class CachedModel(nn.Module):
     def forward(self, tokens: Tensor, cache: list) -> Tensor:
         """Logits [batch, position, d_vocab] of the new tokens."""
         self.positions += tokens.shape[1]
-        return self.inner(tokens, cache)
+        return generating.said_by(self.inner, tokens, cache)
 
 
 def cases() -> list[Case]:
     """Prompts of both models, of several lengths."""
     small, one_layer, big = stirred(), stirred(n_layers=1), loaded()
-    three = torch.cat([small.tokens[:, :3], small.tokens[:1, 3:6]])
     given = [
-        (small, three, 5, ""),
+        (small, generating.TEXTS, 5, ""),
         (small, small.tokens[1:, :1], 6, "from a single token"),
         (small, small.tokens[:, :2], 2, "with two new tokens"),
         (one_layer, torch.tensor([[8, 31]]), 5, "past an end token"),

@@ -2,6 +2,7 @@
 
 import ast
 import dis
+import linecache
 import re
 import traceback
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
-from helpers.checks.guard import ChangesASetting, files_of, is_library
+from helpers.checks.guard import ChangesASetting, files_of, functions_of, is_library
 from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
 from helpers.checks.structure import article
@@ -40,6 +41,16 @@ def left_blank(error: BaseException | None) -> bool:
     operation = last.tb_frame.f_code.co_code[last.tb_lasti]
     home = str(last.tb_frame.f_globals.get("__name__")).split(".")[0]
     return operation == dis.opmap["RAISE_VARARGS"] and not is_library(home)
+
+
+def lines_of(candidate) -> list[str]:
+    """The lines of the person's functions."""
+    found = []
+    for function in functions_of(candidate):
+        code = function.__code__
+        numbers = sorted({number for *_, number in code.co_lines() if number})
+        found += [linecache.getline(code.co_filename, n).strip() for n in numbers]
+    return found
 
 
 def own_line(error: BaseException, candidate) -> str | None:

@@ -109,12 +109,17 @@ PARTS = {  # the class of a part by its attribute, and its own check
 }
 
 
+def part_check(path: str) -> str:
+    """The check of what belongs in a place: layer_norm for `blocks.0.ln1`, or ""."""
+    leaf = path.rpartition(".")[2]
+    return "transformer_block" if leaf.isdigit() else PARTS.get(leaf, "")
+
+
 def part_title(path: str) -> str:
     """The class that belongs in a place: LayerNorm in `blocks.0.ln1`; "" if none."""
     import helpers.checks as checks  # all of them: this module is a part of each
 
-    leaf = path.rpartition(".")[2]
-    name = "transformer_block" if leaf.isdigit() else PARTS.get(leaf)
+    name = part_check(path)
     return getattr(checks, name).title if name in checks.names() else ""
 
 

@@ -63,7 +63,7 @@ def stages(case: Case) -> dict[str, Tensor]:
         "the centred vector": centred,
         "the variance": (variance, variance.sqrt()),
         "the variance with eps added": with_eps,
-        "the root of it": with_eps.sqrt(),
+        "the root of variance + eps": with_eps.sqrt(),
         "the normalized vector": normalized,
         "the scaled and shifted vector": normalized * p["w"] + p["b"],
     }

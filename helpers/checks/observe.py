@@ -169,7 +169,7 @@ def _assembled(answer, own, case: Case) -> Runner:
     if not isinstance(answer, type):
         return answer
     if "module" not in case.made:
-        case.made["module"] = build(own, case).module
+        case.made["module"] = build(own, case, share=True).module
     base = case.made["module"]
     if answer is own:
         return base
@@ -210,11 +210,14 @@ class Built:
     fresh: dict[str, Tensor] = field(default_factory=dict)  # before loading
 
 
-def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
+def build(
+    candidate, case: Case, keep_fresh: bool = False, share: bool = False
+) -> Built:
     """A class gets `cfg` and the case's weights; a function is a runner already.
 
     Args:
         keep_fresh: also keep a copy of the weights with which it began.
+        share: the weights themselves, no copies: for answers that do not write to them.
     """
     if not isinstance(candidate, type):
         return Built(runner=_with_cfg(candidate, case))
@@ -250,7 +253,10 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
         return Built(mistakes=wrong)
     with torch.no_grad():
         for name, p in module.named_parameters():
-            p.copy_(case.params[name])
+            if share:
+                p.data = case.params[name]
+            else:
+                p.copy_(case.params[name])
         for name, value in case.buffers.items():
             module.get_buffer(name).copy_(value)
     return Built(

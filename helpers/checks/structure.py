@@ -5,6 +5,7 @@ ModuleList loses a hundred of them, and one sentence says it better than a hundr
 """
 
 import difflib
+import functools
 from collections.abc import Iterable
 
 from torch import nn
@@ -115,6 +116,7 @@ def part_check(path: str) -> str:
     return "transformer_block" if leaf.isdigit() else PARTS.get(leaf, "")
 
 
+@functools.cache
 def part_title(path: str) -> str:
     """The class that belongs in a place: LayerNorm in `blocks.0.ln1`; "" if none."""
     import helpers.checks as checks  # all of them: this module is a part of each

@@ -207,7 +207,7 @@ def _right_values(look: Look) -> RightValues:
         with quietly(), torch.no_grad(), recorder:
             for answer in look.judgement.right_answers():
                 mutant_run(answer, look.judgement.own, look.case)
-        values = [step.value for step in recorder.steps]
+        values = [*look.case.inputs, *(step.value for step in recorder.steps)]
         look.case.made["right values"] = RightValues(values)
     return look.case.made["right values"]
 

@@ -34,6 +34,14 @@ class Logits(nn.Module):
 
 def said_by(model, tokens: Tensor, *more, **options):
     """What a model says, without a record of its own steps: only what it hangs on."""
+    known = model.config.vocab_size if hasattr(model, "config") else model.cfg.d_vocab
+    odd = tokens[(tokens < 0) | (tokens >= known)].flatten().tolist()
+    if odd or tokens.is_floating_point():
+        what = f"{odd[0]}" if odd else str(tokens.dtype)
+        told = (
+            f"token ids are whole numbers from 0 to {known - 1}; the model got {what}"
+        )
+        raise ValueError(told)
     with torch._C.DisableTorchFunction():
         logits = model(tokens, *more, **options)
         logits = getattr(logits, "logits", logits)

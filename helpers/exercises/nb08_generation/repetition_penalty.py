@@ -16,12 +16,13 @@ def cases() -> list[Case]:
 
     small, big = stirred(), loaded()
     logits = filtering.last(small)
-    twice = torch.cat([small.tokens, small.tokens[:, :3], small.tokens[:, :1]], 1)
+    texts = torch.cat([small.tokens, (small.tokens + 5) % small.cfg.d_vocab])
+    twice = torch.cat([texts, texts[:, :3], texts[:, :1]], 1)
     given = [
         (small, logits, twice, ""),
         (small, logits[:1], twice[:1, :1], "on a batch of one, one token"),
         (small, logits - 20, twice, "with all logits negative"),
-        (big, filtering.last(big), big.tokens, ""),
+        (big, big.logits[:, -1], big.tokens, ""),
     ]
     return [
         Case(

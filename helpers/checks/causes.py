@@ -111,6 +111,11 @@ def in_an_assert(place, match):
 
 
 @condition
+def in_a_raise(place, match):
+    return isinstance(place.statement, ast.Raise)
+
+
+@condition
 def of_einops(place, match):
     return str(getattr(place.callee, "__module__", "")).startswith("einops")
 
@@ -125,7 +130,7 @@ def with_a_module(place, match):
     """A module in the place of what it returns."""
     node = place.node
     parts = [getattr(node, side, None) for side in ("left", "right", "value")]
-    for part in filter(None, parts):
+    for part in filter(None, [*parts, *getattr(node, "args", ())]):
         if isinstance(place.value(ast.unparse(part)), nn.Module):
             return {"name": ast.unparse(part)}
     return False
@@ -150,8 +155,9 @@ def of_the_course(place, match):
 @condition
 def whole_words(place, match):
     """torch.einsum with names of several letters."""
-    pattern = pattern_of(place.node)
-    return of_torch_einsum(place, match) and bool(re.search(r"\w\w+ ", pattern))
+    left = pattern_of(place.node).split("->")[0].split(",")
+    words = [name for side in left if " " in side.strip() for name in side.split()]
+    return of_torch_einsum(place, match) and any(len(name) > 1 for name in words)
 
 
 @condition

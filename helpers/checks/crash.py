@@ -5,12 +5,14 @@ import dis
 import linecache
 import re
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
+from helpers.checks.general import mistake
 from helpers.checks.guard import ChangesASetting, files_of, functions_of, is_library
 from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
@@ -61,12 +63,7 @@ def own_line(error: BaseException, candidate) -> str | None:
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     """What crashed, on which line, with which shapes, and the usual cause."""
     if isinstance(error, ChangesASetting):
-        return Mistake(
-            "changes-a-setting",
-            f"Your code changes torch's {words(error)}, for all code that runs after "
-            "it. The check has put it back.",
-            "say it where it is needed: `dtype=`, `device=`, `with torch.no_grad():`",
-        )
+        return mistake("changes-a-setting", setting=words(error))
     place = place_of(error, candidate, _is_part_for(candidate))
     said = _said(error)
     if place.part is not None:
@@ -135,27 +132,29 @@ def _given(frame) -> list:
 
 def _stopped_in_a_part(place: Place, said: str, where: str) -> Mistake:
     """An exception inside a piece that the person's line calls."""
-    module, given = place.part.f_locals.get("self"), _given(place.part)
-    kind = place.part.f_code.co_name if module is None else type(module).__name__
+    part, module = place.part.f_code, place.part.f_locals.get("self")
+    kind = part.co_name if module is None else type(module).__name__
     call = place.node if isinstance(place.node, ast.Call) else None
     name = short(call.func) if call else kind
-    told = f"`{name}`" if name == kind else f"`{name}`, {article(kind)},"
-    message = f"{told} is given {', '.join(map(_kind, given))}"
-    if place.part.f_code.co_name == "__init__":
-        message += "; it takes the Config."
+    words = {"part": f"`{name}`" if name == kind else f"`{name}`, {article(kind)},"}
+    given = _given(place.part)
+    tell = partial(mistake, slug="given-to-a-part", line=place.line, **words)
+    if part.co_name == "__init__":
         hint = f"`{kind}(cfg)` makes one"
         if place.frame.f_code.co_name != "__init__":
             hint = "call what your `__init__` has made, by `self.` and its name"
-        return Mistake("given-to-a-part", message, hint, line=place.line)
+        return tell("part-made-of-another-thing", given=_kind(given[0]), hint=hint)
+    handed = [f"`{short(a)}`" for a in call.args] if call else []
     cfg, takes = _takes(kind)
-    sizes = getattr(module, "cfg", None)
-    if any(not _alike(a, b, cfg, sizes) for a, b in zip(given, takes, strict=False)):
-        message += f"; it takes {', '.join(_kind(x, cfg) for x in takes)}."
-    else:
-        message += f", and stops{where} with {said}."
-    handed = ", ".join(f"`{short(a)}`" for a in call.args) if call else ""
-    hint = f"look at {handed or 'what you hand to it'}, and at what it should be here"
-    return Mistake("given-to-a-part", message, hint, line=place.line)
+    sizes = getattr(place.value("self") if module is None else module, "cfg", None)
+    for i, (mine, right) in enumerate(zip(given, takes, strict=False)):
+        if not _alike(mine, right, cfg, sizes):
+            which = f", as `{part.co_varnames[i]}`," if takes[1:] else ""
+            told = handed[i] if i < len(handed) else "what you hand to it"
+            words = {"given": f"{which} {_kind(mine)}", "takes": _kind(right, cfg)}
+            return tell("part-given-another-thing", told=told, **words)
+    given, told = " and ".join(map(_kind, given)), ", ".join(handed)
+    return tell("part-stops", given=given, where=where, said=said, told=told)
 
 
 def _alike(given: object, takes: Tensor, cfg, sizes) -> bool:
@@ -241,13 +240,8 @@ def of_the_check(error: Exception) -> Mistake:
     """A line of the check's own that failed: no fault of the answer's is known."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__}: {words(error)}"[:300].rstrip(": ")
-    return Mistake(
-        "the-check-stopped",
-        f"The check itself stopped with {said} ({Path(last.filename).name}, line "
-        f"{last.lineno}), so it cannot tell whether your code is right.",
-        "restart the kernel and run the cells above (Run > Run All Above Selected "
-        "Cell); if it stops again, that is a fault of the course",
-    )
+    file = Path(last.filename).name
+    return mistake("the-check-stopped", said=said, file=file, number=last.lineno)
 
 
 def asks_for_a_gpu(line: str) -> str:
@@ -264,13 +258,7 @@ def writes(found: tuple) -> Mistake:
     """Of code that changes its input: the line, its form, and what to write instead."""
     line = line_of(*found) if found else ""
     form, hint = _writing_form(line)
-    return Mistake(
-        "changes-its-input",
-        f"Your code writes into the tensor it was given{form}, and whoever called it "
-        "goes on using that tensor.",
-        hint,
-        line=line or None,
-    )
+    return mistake("changes-its-input", line=line, form=form, hint=hint)
 
 
 def _writing_form(line: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from helpers import checks, my_code, plots, widgets
 from helpers import model as course
 from notebook_tools import COMPLETE, NOTEBOOKS, complete
 from tests.candidates import define
-from tests.checks_table import answers
+from tests.typed import text_of, typed
 
 # Right answers that no suite has: other containers, a guard with an error of its own,
 # arguments by name.
@@ -74,11 +74,10 @@ def all_right() -> dict[str, list]:
     found = defaultdict(list)
     for name, sources in MORE.items():
         found[name] += [define(source, course=course)[name] for source in sources]
-    for answer in answers():
-        if answer.mistakes is None and not any(
-            piece in source_of(answer.candidate) for piece in NOT_EVERYWHERE
-        ):
-            found[getattr(checks, answer.check).answer].append(answer.candidate)
+    for check in (getattr(checks, name) for name in checks.names()):
+        for _, code in check.page.right:
+            if not any(piece in code.text for piece in NOT_EVERYWHERE):
+                found[check.title].append(typed(check, *text_of(check, code)))
     return found
 
 

@@ -6,7 +6,6 @@ those that have an exercise of which an answer is new.
 """
 
 import inspect
-import linecache
 from collections import defaultdict
 
 import pytest
@@ -85,11 +84,6 @@ def functions_of(candidate) -> list:
     """The function itself, or a class's own."""
     inside = [candidate, *vars(candidate).values()]
     return [inspect.unwrap(each) for each in inside if inspect.isfunction(each)]
-
-
-def source_of(candidate) -> str:
-    file = {function.__code__.co_filename for function in functions_of(candidate)}
-    return "".join("".join(linecache.getlines(name)) for name in file)
 
 
 def of_its_own_parts(patch: pytest.MonkeyPatch, chosen: dict) -> None:

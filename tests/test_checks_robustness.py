@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
+from tests.test_checks_layer_norm import CENTRE, LAYER_NORM, MEAN, OUT, PLAIN
+from tests.test_checks_layer_norm import layer_norm as answer
 
 from helpers import checks, load_reference, my_code
 from helpers.checks import check as check_module
 from tests import random_gpt2
 from tests.candidates import define
-from tests.test_checks_layer_norm import CENTRE, LAYER_NORM, MEAN, OUT, PLAIN
-from tests.test_checks_layer_norm import layer_norm as answer
 
 RESULT = PLAIN[:-1] + ("out = x * self.w + self.b",)
 

@@ -296,7 +296,7 @@ self.W_out = nn.Linear(cfg.d_mlp, cfg.d_model)
         "attention",
         SCORES + "s = s.masked_fill(self.mask, -1e9)",
         "register-buffer-returns-none",
-        "the call alone makes `self.mask`",
+        "the call alone makes `self.m`",
         init=PARTS["attention"]
         + "self.mask = self.register_buffer('m', torch.ones(7, 7).bool())",
     ),

@@ -44,35 +44,35 @@ WRONG = {
         ("* self.w", ""): "weight-unused",
         ("return ", ""): "no-return",
     },
-    ("03_embeddings", "merge-pair-exercise"): {
+    ("03_embeddings", "merge_pair-exercise"): {
         ("merged[-1] += token", "merged.append(token)"): "nothing-merged",
     },
     ("03_embeddings", "embed-exercise"): {
         ("self.W_E[tokens]", "self.W_E.T[tokens]"): "transposed-table",
     },
-    ("03_embeddings", "pos-embed-exercise"): {
+    ("03_embeddings", "pos_embed-exercise"): {
         ("self.W_pos[:position]", "self.W_pos[:batch]"): "counts-the-batch",
     },
     ("03_embeddings", "unembed-exercise"): {
         (" + self.b_U", ""): "bias-unused",
     },
-    ("04_attention", "projections-exercise"): {
+    ("04_attention", "attention_projections-exercise"): {
         ("n_heads d_model d_head", "n_heads d d_head"): "d-model-not-tied",
     },
-    ("04_attention", "scores-exercise"): {
+    ("04_attention", "attention_scores-exercise"): {
         (" / math.sqrt(q.shape[-1])", ""): "no-scale",
     },
-    ("04_attention", "mask-exercise"): {
+    ("04_attention", "causal_mask-exercise"): {
         ("diagonal=1", "diagonal=0"): "mask-hides-the-diagonal",
         ("return attn_scores.", "attn_scores."): "no-return",
     },
-    ("04_attention", "pattern-exercise"): {
+    ("04_attention", "attention_pattern-exercise"): {
         ("dim=-1", "dim=-2"): "softmax-over-queries"
     },
-    ("04_attention", "values-exercise"): {
+    ("04_attention", "attention_values-exercise"): {
         ("batch key_pos n_heads", "batch position n_heads"): "keys-not-tied",
     },
-    ("04_attention", "output-exercise"): {("b_O + ", ""): "b_O-forgotten"},
+    ("04_attention", "attention_output-exercise"): {("b_O + ", ""): "b_O-forgotten"},
     ("04_attention", "attention-exercise"): {
         ("self.W_V, self.b_V", "self.W_K, self.b_V"): "v-from-the-wrong-weights",
         ("nn.Parameter(torch.zeros(cfg.d_model))", "torch.zeros(cfg.d_model)"): (

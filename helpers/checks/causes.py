@@ -253,8 +253,9 @@ def keeps_what_register_buffer_gives(place, match):
     self, code = place.value("self"), ast.unparse(place.statement or ast.Pass())
     for name in re.findall(r"self\.(\w+)", code) if self is not None else ():
         if getattr(self, name, 0) is None:
-            if re.search(rf"self\.{name}\s*=\s*self\.register_buffer", place.source):
-                return {"name": name}
+            call = rf"self\.{name}\s*=\s*self\.register_buffer\(\W*(\w+)"
+            if made := re.search(call, place.source):
+                return {"name": name, "made": made[1]}
     return False
 
 

@@ -18,7 +18,18 @@ from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
 from helpers.checks.structure import article
 
-__all__ = ["describe", "files_of", "left_blank", "line_of", "own_line", "words"]
+__all__ = [
+    "asks_for_a_gpu",
+    "describe",
+    "files_of",
+    "left_blank",
+    "line_of",
+    "lines_of",
+    "of_the_check",
+    "own_line",
+    "words",
+    "writes",
+]
 
 
 def words(error: BaseException) -> str:

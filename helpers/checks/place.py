@@ -67,8 +67,10 @@ class Place:
 
     @property
     def line(self) -> str:
-        """As the person typed it."""
-        return line_of(self.frame, self.number) if self.frame else ""
+        """As the person typed it: of `a` and `+ b` below it, the line of `+ b`."""
+        right = getattr(self.node, "right", None) or self
+        number = getattr(right, "lineno", self.number)
+        return line_of(self.frame, number) if self.frame else ""
 
     @cached_property
     def source(self) -> str:

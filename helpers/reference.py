@@ -163,7 +163,14 @@ def config_of(hf) -> Config:
 
 
 def course_state_dict(model) -> dict[str, torch.Tensor]:
-    """A `GPT2LMHeadModel`'s weights in the course's names and shapes.
+    """A `GPT2LMHeadModel`'s weights in the course's names and shapes, copied."""
+    # In order of its own axes: a transposed view's clone would not be.
+    plain = torch.contiguous_format
+    return {n: p.clone(memory_format=plain) for n, p in course_views(model).items()}
+
+
+def course_views(model) -> dict[str, torch.Tensor]:
+    """The same, not copied: what is written into them changes the model.
 
     transformers keeps q, k and v of all heads in one matrix (`c_attn`), stores
     matrices as [in, out] (`Conv1D`) and ties the head to the embedding.
@@ -171,53 +178,46 @@ def course_state_dict(model) -> dict[str, torch.Tensor]:
     cfg = config_of(model.config)
     hf = {name: p.detach() for name, p in model.named_parameters()}
     hf = {name.removeprefix("transformer."): p for name, p in hf.items()}
-    # A tied head is not listed a second time: it is the embedding, transposed.
-    head = model.lm_head.weight.detach()
-    bias = hf.get("lm_head.bias", torch.zeros(cfg.d_vocab, device=model.device))
     ours = {"embed.W_E": hf["wte.weight"], "pos_embed.W_pos": hf["wpe.weight"]}
     for i in range(cfg.n_layers):
-        theirs = {
-            name.removeprefix(f"h.{i}."): p
-            for name, p in hf.items()
-            if name.startswith(f"h.{i}.")
-        }
-        block = {
-            "ln1.w": theirs["ln_1.weight"],
-            "ln1.b": theirs["ln_1.bias"],
-            "ln2.w": theirs["ln_2.weight"],
-            "ln2.b": theirs["ln_2.bias"],
-            "mlp.W_in": theirs["mlp.c_fc.weight"],
-            "mlp.b_in": theirs["mlp.c_fc.bias"],
-            "mlp.W_out": theirs["mlp.c_proj.weight"],
-            "mlp.b_out": theirs["mlp.c_proj.bias"],
-            "attn.W_O": rearrange(
-                theirs["attn.c_proj.weight"],
-                "(n_heads d_head) d_model -> n_heads d_head d_model",
-                n_heads=cfg.n_heads,
-            ),
-            "attn.b_O": theirs["attn.c_proj.bias"],
-        }
+        theirs, block = f"h.{i}", f"blocks.{i}"
         W = rearrange(
-            theirs["attn.c_attn.weight"],
+            hf[f"{theirs}.attn.c_attn.weight"],
             "d_model (qkv n_heads d_head) -> qkv n_heads d_model d_head",
             qkv=3,
             n_heads=cfg.n_heads,
         )
         b = rearrange(
-            theirs["attn.c_attn.bias"],
+            hf[f"{theirs}.attn.c_attn.bias"],
             "(qkv n_heads d_head) -> qkv n_heads d_head",
             qkv=3,
             n_heads=cfg.n_heads,
         )
         for letter, weight, biases in zip("QKV", W, b, strict=True):
-            block[f"attn.W_{letter}"] = weight
-            block[f"attn.b_{letter}"] = biases
-        ours |= {f"blocks.{i}.{name}": p for name, p in block.items()}
+            ours[f"{block}.attn.W_{letter}"] = weight
+            ours[f"{block}.attn.b_{letter}"] = biases
+        ours[f"{block}.attn.W_O"] = rearrange(
+            hf[f"{theirs}.attn.c_proj.weight"],
+            "(n_heads d_head) d_model -> n_heads d_head d_model",
+            n_heads=cfg.n_heads,
+        )
+        ours[f"{block}.attn.b_O"] = hf[f"{theirs}.attn.c_proj.bias"]
+        ours |= {
+            f"{block}.ln1.w": hf[f"{theirs}.ln_1.weight"],
+            f"{block}.ln1.b": hf[f"{theirs}.ln_1.bias"],
+            f"{block}.ln2.w": hf[f"{theirs}.ln_2.weight"],
+            f"{block}.ln2.b": hf[f"{theirs}.ln_2.bias"],
+            f"{block}.mlp.W_in": hf[f"{theirs}.mlp.c_fc.weight"],
+            f"{block}.mlp.b_in": hf[f"{theirs}.mlp.c_fc.bias"],
+            f"{block}.mlp.W_out": hf[f"{theirs}.mlp.c_proj.weight"],
+            f"{block}.mlp.b_out": hf[f"{theirs}.mlp.c_proj.bias"],
+        }
     ours |= {"ln_final.w": hf["ln_f.weight"], "ln_final.b": hf["ln_f.bias"]}
-    ours |= {"unembed.W_U": head.T, "unembed.b_U": bias}
-    # One copy each, in order of its own axes: a transposed view's clone would not be.
-    plain = torch.contiguous_format
-    return {name: p.clone(memory_format=plain) for name, p in ours.items()}
+    # A tied head is not listed a second time: it is the embedding, transposed.
+    ours["unembed.W_U"] = model.lm_head.weight.detach().T
+    bias = torch.zeros(cfg.d_vocab, device=model.device)
+    ours["unembed.b_U"] = hf.get("lm_head.bias", bias)
+    return ours
 
 
 def _recorder(seen: dict, name: str):

@@ -8,12 +8,12 @@ import json
 import math
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +22,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import model as course
 from helpers import stories
 from helpers.config import Config
+from helpers.reference import course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 FILLER = 0.02  # a token at more than this share of positions is no name or object
@@ -197,11 +198,8 @@ def write(name: str, size: int, start: str = "story") -> list[str]:
     return [stories.sample(random.Random(f"{name}/{i}"), start) for i in range(size)]
 
 
-def story_batch(
-    tokenizer, name: str, size: int, start: str = "story"
-) -> tuple[Tensor, Tensor]:
-    """Tokens and targets of `size` stories; another `name`, other stories."""
-    texts = write(name, size, start)
+def encode(texts: list[str], tokenizer) -> tuple[Tensor, Tensor]:
+    """Texts as tokens and targets, both [batch, position]; see `make_batch`."""
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return make_batch(rows, tokenizer.eos_token_id)
 
@@ -223,11 +221,10 @@ class HeldOut:
         cls, tokenizer, n: int = 256, size: int = 64, start: str = "story"
     ) -> "HeldOut":
         """`n` stories in batches of `size`, and how likely the grammar finds them."""
-        names = [f"held-out/{i}" for i in range(n // size)]
-        batches = [story_batch(tokenizer, name, size, start) for name in names]
-        texts = [text for name in names for text in write(name, size, start)]
+        parts = [write(f"held-out/{i}", size, start) for i in range(n // size)]
+        batches = [encode(texts, tokenizer) for texts in parts]
         many = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        own = -sum(stories.log_prob(text, start) for text in texts)
+        own = -sum(stories.log_prob(text, start) for texts in parts for text in texts)
         return cls(batches, own / many)
 
     @torch.no_grad()
@@ -347,39 +344,9 @@ def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
         bos_token_id=end,
         eos_token_id=end,
     )
-    hf = GPT2LMHeadModel(config)
-    weights = {
-        "transformer.wte.weight": model.embed.W_E,
-        "transformer.wpe.weight": model.pos_embed.W_pos,
-        "transformer.ln_f.weight": model.ln_final.w,
-        "transformer.ln_f.bias": model.ln_final.b,
-        "lm_head.weight": model.unembed.W_U.T,
-    }
-    for i, block in enumerate(model.blocks):
-        attn, mlp = block.attn, block.mlp
-        # [n_heads, d_model, d_head], three times -> [d_model, 3 * d_model]
-        qkv = [rearrange(W, "h m d -> m (h d)") for W in (attn.W_Q, attn.W_K, attn.W_V)]
-        layer = {
-            "ln_1.weight": block.ln1.w,
-            "ln_1.bias": block.ln1.b,
-            "attn.c_attn.weight": torch.cat(qkv, dim=1),
-            "attn.c_attn.bias": torch.cat(
-                [b.flatten() for b in (attn.b_Q, attn.b_K, attn.b_V)]
-            ),
-            "attn.c_proj.weight": rearrange(attn.W_O, "h d m -> (h d) m"),
-            "attn.c_proj.bias": attn.b_O,
-            "ln_2.weight": block.ln2.w,
-            "ln_2.bias": block.ln2.b,
-            "mlp.c_fc.weight": mlp.W_in,
-            "mlp.c_fc.bias": mlp.b_in,
-            "mlp.c_proj.weight": mlp.W_out,
-            "mlp.c_proj.bias": mlp.b_out,
-        }
-        weights |= {f"transformer.h.{i}.{name}": value for name, value in layer.items()}
-    own = hf.state_dict()
-    with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
+    hf, given = GPT2LMHeadModel(config), model.state_dict()
+    for name, view in course_views(hf).items():
+        view.copy_(given[name])
     return hf.eval()
 
 
@@ -394,15 +361,21 @@ def course_prose() -> str:
     return "\n\n".join(cells)
 
 
-def train_tokenizer(text: str, d_vocab: int) -> Tokenizer:
-    """A byte-level BPE of `d_vocab` tokens, at least 256, learned from one text."""
+def train_tokenizer(
+    texts: str | Iterable[str], d_vocab: int, special_tokens: Iterable[str] = ()
+) -> Tokenizer:
+    """A byte-level BPE of `d_vocab` tokens, at least 256, learned from texts.
+
+    All 256 bytes are in its alphabet, so it encodes any text.
+    """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=d_vocab,
+        special_tokens=list(special_tokens),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator([text], trainer)
+    bpe.train_from_iterator([texts] if isinstance(texts, str) else texts, trainer)
     return bpe

@@ -69,7 +69,9 @@ def go(run, tokenizer, steps=8, look=None):
     training.train(
         run,
         steps,
-        batch_at=lambda step: training.story_batch(tokenizer, f"t/{step}", 2),
+        batch_at=lambda step: training.encode(
+            training.write(f"t/{step}", 2), tokenizer
+        ),
         rate_at=lambda step: training.learning_rate(step, 8, 1e-2, 1e-4, 2),
         look=look,
         every=1,
@@ -103,7 +105,7 @@ def test_saved_for_transformers_it_gives_the_same_logits(tokenizer, tmp_path):
     training.to_transformers(model, 0).save_pretrained(tmp_path)
     loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     assert not loaded.config.tie_word_embeddings
-    tokens, _ = training.story_batch(tokenizer, "saved", 3)
+    tokens, _ = training.encode(training.write("saved", 3), tokenizer)
     with torch.no_grad():
         torch.testing.assert_close(
             loaded(input_ids=tokens).logits, model(tokens), rtol=1e-4, atol=1e-4

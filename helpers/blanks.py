@@ -11,16 +11,10 @@ class EditionError(Exception):
 
 
 def blank(source: str, where: str = "cell") -> str:
-    """Replace every solution region of a cell by a blank.
+    """The cell's code with a blank in the place of every solution region.
 
     Args:
-        source: the cell's code; regions stand between `### BEGIN SOLUTION` and
-            `### END SOLUTION`, inside a function, a method or a class body.
         where: notebook and cell, for the error message.
-
-    Returns:
-        The code with `# YOUR CODE HERE` and `raise NotImplementedError(...)` (or
-        `pass`, in a class body) in each region's place.
 
     Raises:
         EditionError: unbalanced, nested, empty or module-level regions.
@@ -67,20 +61,19 @@ def blank(source: str, where: str = "cell") -> str:
 
 def _place(tree: ast.Module, begin: int, end: int, where: str) -> tuple[str, type]:
     """Indentation of the region's first statement, and what it stands in."""
-    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-    def visit(node: ast.AST, scope: type | None):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt) and begin < child.lineno < end:
-                yield child.lineno, child.col_offset, scope
-            yield from visit(child, type(child) if isinstance(child, scopes) else scope)
-
-    inside = min(visit(tree, None), default=None, key=lambda found: found[0])
-    if inside is None:
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    inside = [node for node in statements if begin < node.lineno < end]
+    if not inside:
         raise EditionError(f"{where}: a solution without a statement in it.")
-    _, column, scope = inside
-    if scope is None:
+    first = min(inside, key=lambda node: node.lineno)
+    scopes = [  # the innermost last: ast.walk goes level by level
+        type(node)
+        for node in statements
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.lineno < begin < first.lineno <= node.end_lineno
+    ]
+    if not scopes:
         raise EditionError(
             f"{where}: a solution must stand inside a function, a method or a class."
         )
-    return " " * column, scope
+    return " " * first.col_offset, scopes[-1]

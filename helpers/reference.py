@@ -6,6 +6,7 @@ Nothing here computes a GPT-2: every number comes out of
 
 import math
 import os
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -131,19 +132,15 @@ class Reference:
                 f"(n_ctx = {self.cfg.n_ctx}); shorten the text."
             )
         seen: dict[str, tuple] = {}
-        handles = [
-            module.register_forward_hook(_recorder(seen, name), with_kwargs=True)
-            for name, module in self.model.transformer.named_modules()
-        ]
-        try:
-            # the mask says that nothing is padding: our padding token is a real one
-            everything = torch.ones_like(tokens)
-            logits = self.model(
-                tokens, attention_mask=everything, use_cache=False
-            ).logits
-        finally:
-            for handle in handles:
-                handle.remove()
+        # the mask says that nothing is padding: our padding token is a real one
+        how = {"attention_mask": torch.ones_like(tokens), "use_cache": False}
+        with ExitStack() as hooks:
+            for name, module in self.model.transformer.named_modules():
+                hook = partial(_record, seen, name)
+                hooks.enter_context(
+                    module.register_forward_hook(hook, with_kwargs=True)
+                )
+            logits = self.model(tokens, **how).logits
         return logits, _activations(seen, self.cfg)
 
 
@@ -220,12 +217,8 @@ def course_views(model) -> dict[str, torch.Tensor]:
     return ours
 
 
-def _recorder(seen: dict, name: str):
-    def hook(module, args, kwargs, output):
-        given = args[0] if args else kwargs.get("hidden_states")
-        seen[name] = (given, output)
-
-    return hook
+def _record(seen: dict, name: str, module, args, kwargs, output) -> None:
+    seen[name] = (args[0] if args else kwargs.get("hidden_states"), output)
 
 
 def _activations(seen: dict, cfg: Config) -> dict[str, torch.Tensor]:

@@ -9,7 +9,8 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,31 +101,6 @@ def train_step(model, optimizer, tokens, targets, lr, max_norm=1.0):
     clip_gradients(list(model.parameters()), max_norm)
     optimizer.step()
     return loss.item()
-
-
-@dataclass
-class Run:
-    """A training run: what it has learned, and how it went."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    losses: list = field(default_factory=list)
-
-
-def train(run, steps, batch_at, rate_at, look=None, every=50):
-    """Train up to `steps`. Interrupt it, and the next call goes on from there."""
-    try:
-        while run.step < steps:
-            tokens, targets = batch_at(run.step)
-            rate = rate_at(run.step)
-            loss = train_step(run.model, run.optimizer, tokens, targets, rate)
-            run.losses.append(loss)
-            run.step += 1
-            if look and (run.step % every == 0 or run.step == steps):
-                look(run)
-    except KeyboardInterrupt:
-        print(f"Stopped after {run.step} steps. Run this cell again to go on.")
 
 
 class FastLayerNorm(course.LayerNorm):
@@ -283,15 +259,13 @@ def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
     any class of the course's parameter names.
     """
     seen = []
-    hooks = [
-        block.attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        for block in model.blocks
-    ]
-    try:
+    with ExitStack() as hooks:
+        for block in model.blocks:
+            hook = block.attn.register_forward_pre_hook(
+                lambda _, args: seen.append(args[0])
+            )
+            hooks.enter_context(hook)
         model.eval()(tokens)
-    finally:
-        for hook in hooks:
-            hook.remove()
     patterns = []
     for block, x in zip(model.blocks, seen):
         q = course.attention_projections(x, block.attn.W_Q, block.attn.b_Q)

@@ -41,9 +41,6 @@ TABLE = (
 )
 
 
-# ---------------------------------------------------------------- generated cells
-
-
 def names(root: Path = ROOT) -> list[str]:
     """The notebooks' names without `.ipynb`, in the order of their numbers."""
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -100,9 +97,6 @@ def _generated_cells(
     put(code(first_cells.REFERENCE.rstrip(), id="reference"), after)
 
 
-# ---------------------------------------------------------------- the two editions
-
-
 def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
     """Hash of all that decides the outputs: code, model.py, the shipped reference.
 
@@ -149,11 +143,9 @@ def exercise_edition(complete: NotebookNode, name: str, root: Path) -> NotebookN
     """The same notebook with blanks and without outputs."""
     notebook = copy.deepcopy(complete)
     notebook.metadata.pop("course", None)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if COMPLETE_ONLY not in cell.metadata.get("tags", [])
-    ]
+    for cell in complete.cells:
+        if COMPLETE_ONLY in cell.metadata.get("tags", []):
+            notebook.cells.remove(cell)
     _generated_cells(notebook, name, "exercises", root)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -169,16 +161,12 @@ def exercise_edition(complete: NotebookNode, name: str, root: Path) -> NotebookN
 def build(
     path: Path, root: Path = ROOT, run: str = "stale", env: dict | None = None
 ) -> tuple[str, str]:
-    """Build both editions of one notebook.
+    """The text of a notebook's complete edition, and of its exercise edition.
 
     Args:
         path: the complete edition's file.
-        root: the course's folder.
         run: "never", "stale" (when the code has changed) or "always".
         env: environment variables for the kernel.
-
-    Returns:
-        The text of the complete edition and of the exercise edition.
 
     Raises:
         EditionError: bad markers, or the notebook does not run to its end.
@@ -200,29 +188,23 @@ def build(
     return to_text(notebook), to_text(exercises)
 
 
-def readme_table(root: Path = ROOT) -> str:
-    """README's table of notebooks, in Markdown."""
-    rows = ["| Notebook | Read | Do | Colab |", "|---|---|---|---|"]
-    published = address.read(root)
+def readme_text(root: Path = ROOT) -> str:
+    """README.md with the current table of notebooks between its two comments."""
+    rows = [TABLE[0], "| Notebook | Read | Do | Colab |", "|---|---|---|---|"]
     for name in names(root):
         heading = title(read(root / "notebooks" / f"{name}.ipynb"), name)
         file, blanks = f"notebooks/{name}.ipynb", f"notebooks/exercises/{name}.ipynb"
-        link = published.colab(blanks)
+        link = address.read(root).colab(blanks)
         in_colab = f"[open]({link})" if link else "GitHub only"
         rows.append(
             f"| {heading} | [complete]({file}) | [exercises]({blanks}) | {in_colab} |"
         )
-    return "\n".join(rows)
-
-
-def readme_text(root: Path = ROOT) -> str:
-    """README.md with the current table between its two comments."""
     text = (root / "README.md").read_text(encoding="utf-8")
     before, begin, rest = text.partition(TABLE[0])
     _, end, after = rest.partition(TABLE[1])
     if not begin or not end:
         raise EditionError(f"README.md needs the comments {TABLE[0]} and {TABLE[1]}.")
-    return f"{before}{TABLE[0]}\n{readme_table(root)}\n{TABLE[1]}{after}"
+    return before + "\n".join([*rows, TABLE[1]]) + after
 
 
 def drift(root: Path = ROOT) -> list[str]:

@@ -14,8 +14,7 @@ from helpers.first_cells import FOLDED
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "(An interactive widget. Run this notebook to use it.)"
-# All that tools read to make a script of a notebook, and no version of Python: it would
-# be another one on each machine.
+# For tools that make a script of a notebook; Python's version differs by machine.
 LANGUAGE = {
     "codemirror_mode": {"name": "ipython", "version": 3},
     "file_extension": ".py",
@@ -32,11 +31,9 @@ def execute(
     env: dict[str, str] | None = None,
     timeout: int = 1200,
 ) -> None:
-    """Run all cells in place, as a person does in `folder`.
+    """Run all cells in place, as a person does in `folder`; `metadata.widgets` as well.
 
     Args:
-        notebook: gets the outputs, `metadata.widgets` included.
-        folder: the kernel's working directory.
         env: environment variables on top of this process's own.
         timeout: seconds for one cell.
 
@@ -53,8 +50,7 @@ def execute(
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
     )
     client.execute(env={**os.environ, **(env or {})})
-    hidden = hidden_errors(notebook)
-    if hidden:
+    if hidden := hidden_errors(notebook):
         raise EditionError("an exception inside a widget:\n" + "\n".join(hidden))
 
 

@@ -18,6 +18,15 @@ from helpers.config import Config
 from helpers.hub import ModelNotLoaded, Unreadable
 
 STORIES = Path(__file__).parent / "assets" / "stories"
+SIZES = {  # fields of Config, and of transformers' GPT2Config
+    "d_model": "n_embd",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "d_vocab": "vocab_size",
+    "init_range": "initializer_range",
+    "n_ctx": "n_positions",
+    "n_heads": "n_head",
+    "n_layers": "n_layer",
+}
 _loaded: dict[str, "Reference"] = {}  # by name; the last one loaded is "current"
 _current: str | None = None
 
@@ -146,17 +155,9 @@ class Reference:
 
 def config_of(hf) -> Config:
     """Our Config for a `GPT2Config`."""
-    return Config(
-        d_model=hf.n_embd,
-        layer_norm_eps=hf.layer_norm_epsilon,
-        d_vocab=hf.vocab_size,
-        init_range=hf.initializer_range,
-        n_ctx=hf.n_positions,
-        d_head=hf.n_embd // hf.n_head,
-        d_mlp=hf.n_inner or 4 * hf.n_embd,
-        n_heads=hf.n_head,
-        n_layers=hf.n_layer,
-    )
+    sizes = {ours: getattr(hf, theirs) for ours, theirs in SIZES.items()}
+    d_mlp = hf.n_inner or 4 * hf.n_embd
+    return Config(**sizes, d_head=hf.n_embd // hf.n_head, d_mlp=d_mlp)
 
 
 def course_state_dict(model) -> dict[str, torch.Tensor]:

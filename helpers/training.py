@@ -23,7 +23,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import model as course
 from helpers import stories
 from helpers.config import Config
-from helpers.reference import course_views
+from helpers.reference import SIZES, course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 FILLER = 0.02  # a token at more than this share of positions is no name or object
@@ -306,18 +306,9 @@ def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
     cfg = model.cfg
     if model.unembed.b_U.any():
         raise ValueError("b_U is not 0, and GPT2LMHeadModel has no bias in its head")
-    config = GPT2Config(
-        vocab_size=cfg.d_vocab,
-        n_positions=cfg.n_ctx,
-        n_embd=cfg.d_model,
-        n_layer=cfg.n_layers,
-        n_head=cfg.n_heads,
-        n_inner=cfg.d_mlp,
-        layer_norm_epsilon=cfg.layer_norm_eps,
-        tie_word_embeddings=False,
-        bos_token_id=end,
-        eos_token_id=end,
-    )
+    sizes = {theirs: getattr(cfg, ours) for ours, theirs in SIZES.items()}
+    how = {"tie_word_embeddings": False, "bos_token_id": end, "eos_token_id": end}
+    config = GPT2Config(**sizes, n_inner=cfg.d_mlp, **how)
     hf, given = GPT2LMHeadModel(config), model.state_dict()
     for name, view in course_views(hf).items():
         view.copy_(given[name])

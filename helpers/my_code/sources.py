@@ -353,18 +353,16 @@ def collect(
     found: dict[str, Piece],
     in_file: set[str],
     wanted: str,
-) -> None:
-    """Put into `found` what `name` stands for, and all that this refers to.
+) -> dict[str, Piece]:
+    """What was `found`, and what `name` stands for, and all that this refers to.
 
     A part of the course that is in the file has passed its own check and stays.
     """
     home = home_of(value)
-    if name in found or (home == "helpers.model" and name == value.__name__):
-        return
-    if name in in_file and (
-        home == MODULE or name == "cfg" or (name in COURSE and name != wanted)
-    ):
-        return
+    passed = home == MODULE or name == "cfg" or (name in COURSE and name != wanted)
+    blank = home == "helpers.model" and name == value.__name__
+    if name in found or blank or (passed and name in in_file):
+        return found
     problem = CannotSave(
         "its text cannot be found. Run the cell that defines it once more, without a "
         "line such as %%time above it, and then the check."
@@ -380,12 +378,11 @@ def collect(
                 # A value's repr may need a module that the notebook calls otherwise.
                 if other in sees or other in sys.modules:
                     needed = sees.get(other, sys.modules.get(other))
-                    collect(other, needed, sees, tried, in_file, wanted)
+                    tried = collect(other, needed, sees, tried, in_file, wanted)
             flags = {f.__code__.co_flags & _ANNOTATIONS for f in _own(value)}
             if isinstance(piece, str) and any(flags):
                 tried["annotations"] = Import("__future__", "annotations")
-            found.update(tried)
-            return
+            return tried
         except CannotSave as error:
             problem = error
     raise problem

@@ -243,11 +243,7 @@ TILTED = {"rotation": 60, "rotation_mode": "anchor", "ha": "right", "va": "cente
 
 
 def arcs(axes, weights, tokens: list[str], query: int, title=""):
-    """Who one token looks at: an arc to every key, as thick as its weight.
-
-    Args:
-        weights: [key_pos], the row of the pattern that belongs to the query.
-    """
+    """Who one token looks at: an arc to every key, as thick as its weight [key_pos]."""
     for key, weight in enumerate(np.asarray(weights, dtype=float)[: query + 1]):
         height = 0.12 + 0.06 * (query - key)
         middle, width = (query + key) / 2, max(query - key, 0.7)
@@ -322,13 +318,7 @@ def _name_best_heads(axes, step: int, scores: np.ndarray, most: int = 6) -> None
             continue
         lowest_free = at = max(scores[layer, head], lowest_free)
         lowest_free += 0.06 * top
-        axes.annotate(
-            f"layer {layer}, head {head}",
-            (step, at),
-            xytext=(6, 0),
-            textcoords="offset points",
-            color=COLOURS[layer],
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-        )
+        style = {"color": COLOURS[layer], "fontsize": 8, "va": "center"}
+        beside = {"xytext": (6, 0), "textcoords": "offset points"}
+        text = f"layer {layer}, head {head}"
+        axes.annotate(text, (step, at), annotation_clip=False, **beside, **style)

@@ -32,12 +32,9 @@ _current: str | None = None
 
 
 class Reference:
-    """A GPT-2 of transformers under the course's names.
+    """A GPT-2 of transformers, a `GPT2LMHeadModel`, under the course's names.
 
-    Args:
-        model: a `GPT2LMHeadModel`; put into eval mode.
-        tokenizer: its tokenizer, or None for a model that only sees token ids.
-        name: what `load_reference` was asked for.
+    Without a tokenizer, it is read from the model's folder when first asked for.
     """
 
     def __init__(self, model, tokenizer=None, name: str = "unnamed"):

@@ -182,15 +182,10 @@ def encode(texts: list[str], tokenizer) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Stories kept out of training.
+    """Stories kept out of training."""
 
-    Attributes:
-        batches: (tokens, targets) each.
-        own: the grammar's own loss on just these stories, nats per token.
-    """
-
-    batches: list[tuple[Tensor, Tensor]]
-    own: float
+    batches: list[tuple[Tensor, Tensor]]  # tokens and targets
+    own: float  # the grammar's own loss on just these stories, nats per token
 
     @classmethod
     def of_stories(
@@ -226,29 +221,28 @@ def baselines(
     d_vocab, end = len(tokenizer), tokenizer.eos_token_id
     texts = write("counts", n, start)
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    single, pairs, before = Counter(), Counter(), Counter()
+    single, pairs = Counter(), Counter()
     for row in rows:
-        single.update([*row, end])
+        single.update([*row, end])  # as often before another token as after one
         pairs.update(pairwise([end, *row, end]))
-        before.update([end, *row])
     many = single.total() + 0.1 * d_vocab
 
     def unigram(a, b):
         return (single[b] + 0.1) / many
 
     def bigram(a, b):
-        return (pairs[a, b] + unigram(a, b)) / (before[a] + 1)
+        return (pairs[a, b] + unigram(a, b)) / (single[a] + 1)
 
     counted = [
         (int(a), int(b))
         for tokens, targets in held_out.batches
         for a, b in zip(tokens[targets != IGNORED], targets[targets != IGNORED])
     ]
-    losses = {
-        name: -sum(math.log(p(a, b)) for a, b in counted) / len(counted)
-        for name, p in (("unigram", unigram), ("bigram", bigram))
-    }
-    return {"uniform": math.log(d_vocab), **losses}
+    losses = {"uniform": math.log(d_vocab)}
+    for p in (unigram, bigram):
+        total = -sum(math.log(p(a, b)) for a, b in counted)
+        losses[p.__name__] = total / len(counted)
+    return losses
 
 
 @torch.no_grad()
@@ -297,11 +291,8 @@ def induction_scores(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tenso
 def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
     """The same model as transformers' GPT2LMHeadModel, its head untied.
 
-    Args:
-        end: the id of the token that stands before and after a text.
-
-    Raises:
-        ValueError: if `b_U` is not 0; transformers' head has no bias.
+    `end` is the id of the token before and after a text. ValueError where `b_U` is not
+    0, since transformers' head has no bias.
     """
     cfg = model.cfg
     if model.unembed.b_U.any():

@@ -21,16 +21,10 @@ def blank(source: str, where: str = "cell") -> str:
     """
     if BEGIN not in source and END not in source:
         return source
-    lines = source.splitlines()
-    try:
-        tree = ast.parse(source)
-    except SyntaxError as error:
-        raise EditionError(
-            f"{where}: a cell with a solution must be plain Python ({error})."
-        ) from None
+    tree = _parsed(source, f"{where}: a cell with a solution must be plain Python")
     written: list[str] = []
     begin = None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(source.splitlines(), start=1):
         marker = line.strip()
         if marker == BEGIN:
             if begin is not None:
@@ -50,13 +44,15 @@ def blank(source: str, where: str = "cell") -> str:
     if begin is not None:
         raise EditionError(f"{where}: {BEGIN} without {END}.")
     result = "\n".join(written)
-    try:
-        ast.parse(result)
-    except SyntaxError as error:
-        raise EditionError(
-            f"{where}: without its solution the cell is not Python ({error})."
-        ) from None
+    _parsed(result, f"{where}: without its solution the cell is not Python")
     return result
+
+
+def _parsed(source: str, complaint: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise EditionError(f"{complaint} ({error}).") from None
 
 
 def _place(tree: ast.Module, begin: int, end: int, where: str) -> tuple[str, type]:

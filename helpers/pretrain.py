@@ -30,9 +30,9 @@ from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from helpers import stories, training
+from helpers.reference import STORIES as SHIPPED
 from helpers.training import IGNORED, encode
 
-SHIPPED = Path(__file__).parent / "assets" / "stories"
 END = "<|endoftext|>"  # stands before and after a story, and pads
 
 
@@ -186,12 +186,8 @@ def train(args: argparse.Namespace) -> list[float]:
             dist.destroy_process_group()
 
 
-def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
-    if rank == 0 and not (args.resume and (args.out / "tokenizer.json").exists()):
-        train_tokenizer(args.out, args.d_vocab, args.n_ctx, args.tokenizer_stories)
-    if world > 1:
-        dist.barrier()
-    tokenizer = load_tokenizer(args.out)
+def _new_model(args, tokenizer, device: torch.device):
+    """The model at its start, and its optimizer."""
     end = tokenizer.eos_token_id
     torch.manual_seed(args.seed)
     config = GPT2Config(
@@ -212,11 +208,18 @@ def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
     # Decay pulls on matrices only: gains should stay near 1, biases where they help.
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": args.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99))
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    how = {"lr": args.lr, "betas": (0.9, 0.99), "weight_decay": args.weight_decay}
+    return model, torch.optim.AdamW(groups, **how)
+
+
+def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
+    if rank == 0 and not (args.resume and (args.out / "tokenizer.json").exists()):
+        train_tokenizer(args.out, args.d_vocab, args.n_ctx, args.tokenizer_stories)
+    if world > 1:
+        dist.barrier()
+    tokenizer = load_tokenizer(args.out)
+    model, optimizer = _new_model(args, tokenizer, device)
     step, losses, checkpoints = 0, [], args.out / "checkpoints"
     state = load_checkpoint(checkpoints) if args.resume else None
     if state:

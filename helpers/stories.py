@@ -1,17 +1,7 @@
 """The stories: a small grammar that writes them, and knows how likely each one is.
 
-A story is written from the top of `assets/grammar.txt` downwards. Three things stand in
-a line:
-
-* plain words, written as they are;
-* `<lost>`: one of the lines listed under `lost`, drawn by the weights before them (1
-  where there is none);
-* `{A}`, `{x}`, `{P.in}`: a person, a thing, a place. Said for the first time, it is
-  drawn from the list under its own heading; said again, it is the same one. So names,
-  pronouns, colours and objects have to be remembered. `A` and `B` share a list, and are
-  always a boy and a girl. `{P}` is "the garden", `{P.in}` "in the garden".
-
-`story` is the start; `tale` is another, with two plots only: less to learn.
+The grammar is `assets/grammar.txt`, which says how it is read. `story` is the start;
+`tale` is another, with two plots only: less to learn.
 
 No option begins with the whole of another one. So a reader who goes from left to right
 never has a choice: every text has at most one derivation, and `log_prob` is exact
@@ -75,6 +65,8 @@ def _read(grammar: str) -> tuple[dict[str, list[tuple[float, str]]], dict[str, l
     """The weighted lines under each heading, and what each slot can stand for."""
     rules, values = {}, {}
     for line in filter(None, map(str.rstrip, grammar.split("\n"))):
+        if line.startswith("#"):
+            continue
         if not line.startswith(" "):
             lines = rules[line] = []
         else:

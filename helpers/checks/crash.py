@@ -13,6 +13,7 @@ from helpers.checks import causes
 from helpers.checks.guard import ChangesASetting, files_of, is_library
 from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
+from helpers.checks.structure import article
 
 __all__ = ["describe", "files_of", "left_blank", "line_of", "own_line", "words"]
 
@@ -62,7 +63,9 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     name, hint = _usual_cause(place)
     line = place.line or None
     if name == "own-assert":
-        message = f"An `assert` of your own does not hold{where}"
+        text = words(error)
+        message = f"An `assert` of your own {f'({text}) ' if text else ''}does not hold"
+        message += where
         seen = _values(place) or shapes(place)
         return Mistake(name, f"{message}{': ' * bool(seen)}{seen}.", hint, line=line)
     message = f"Your code stops{where} with {said}"
@@ -104,40 +107,54 @@ def _is_part_for(candidate):
         module, name = frame.f_locals.get("self"), frame.f_code.co_name
         if isinstance(module, nn.Module):
             kind = type(module).__name__
-            return kind in titles and kind != own and name == "forward"
+            made = name == "__init__" and not hasattr(_given(frame)[0], "d_model")
+            return kind in titles and kind != own and (made or name == "forward")
         home = str(frame.f_globals.get("__name__"))
         return name in titles and home.startswith("helpers.")
 
     return is_part
 
 
+def _given(frame) -> list:
+    """What a function was called with, beside self."""
+    code = frame.f_code
+    names = [n for n in code.co_varnames[: code.co_argcount] if n != "self"]
+    return [frame.f_locals.get(name) for name in names] or [None]
+
+
 def _stopped_in_a_part(place: Place, said: str, where: str) -> Mistake:
     """An exception inside a piece that the person's line calls."""
-    code = place.part.f_code
-    inside = dict(place.part.f_locals)
-    module = inside.pop("self", None)
-    kind = code.co_name if module is None else type(module).__name__
-    names = code.co_varnames[module is not None : code.co_argcount]
-    given = [inside[name] for name in names if name in inside]
-    name = short(place.node.func) if isinstance(place.node, ast.Call) else kind
-    told = f"`{name}`" if name == kind else f"`{name}`, a {kind},"
+    module, given = place.part.f_locals.get("self"), _given(place.part)
+    kind = place.part.f_code.co_name if module is None else type(module).__name__
+    call = place.node if isinstance(place.node, ast.Call) else None
+    name = short(call.func) if call else kind
+    told = f"`{name}`" if name == kind else f"`{name}`, {article(kind)},"
     message = f"{told} is given {', '.join(map(_kind, given))}"
+    if place.part.f_code.co_name == "__init__":
+        message += "; it takes the Config."
+        hint = f"`{kind}(cfg)` makes one"
+        if place.frame.f_code.co_name != "__init__":
+            hint = "call what your `__init__` has made, by `self.` and its name"
+        return Mistake("given-to-a-part", message, hint, line=place.line)
     cfg, takes = _takes(kind)
-    if takes and not all(map(_alike, given, takes)) and len(given) == len(takes):
+    sizes = getattr(module, "cfg", None)
+    if any(not _alike(a, b, cfg, sizes) for a, b in zip(given, takes, strict=False)):
         message += f"; it takes {', '.join(_kind(x, cfg) for x in takes)}."
     else:
         message += f", and stops{where} with {said}."
-    arguments = place.node.args if isinstance(place.node, ast.Call) else []
-    handed = ", ".join(f"`{short(a)}`" for a in arguments) or "what you hand to it"
-    hint = f"look at {handed}, and at what it should be here"
+    handed = ", ".join(f"`{short(a)}`" for a in call.args) if call else ""
+    hint = f"look at {handed or 'what you hand to it'}, and at what it should be here"
     return Mistake("given-to-a-part", message, hint, line=place.line)
 
 
-def _alike(given: object, takes: Tensor) -> bool:
-    """Whether a part was given as many axes of such numbers as it takes."""
+def _alike(given: object, takes: Tensor, cfg, sizes) -> bool:
+    """Whether a part was given such a tensor as it takes, for its own Config."""
     if not isinstance(given, Tensor):
         return False
-    return given.ndim == takes.ndim and given.dtype == takes.dtype
+    named = zip(given.shape, _axes(takes, cfg), strict=False)
+    return (given.ndim, given.dtype) == (takes.ndim, takes.dtype) and all(
+        getattr(sizes, axis, size) == size for size, axis in named
+    )
 
 
 def _takes(title: str) -> tuple:
@@ -154,15 +171,20 @@ def _takes(title: str) -> tuple:
         return None, ()
 
 
+def _axes(x: Tensor, cfg) -> list[str]:
+    """The names of a case's axes, as its Config tells them."""
+    sizes = {getattr(cfg, field): field for field in _SIZES}
+    plain = ["batch", *["position"] * x.ndim]
+    return [sizes.get(size, plain[i]) for i, size in enumerate(x.shape)]
+
+
 def _kind(value: object, cfg=None) -> str:
     """A tensor's shape and kind of numbers; with a Config, its axes' names."""
+    if isinstance(value, (int, float, type(None))):
+        return f"`{value}`"
     if not isinstance(value, Tensor):
-        return f"{type(value).__name__}".replace("NoneType", "None")
-    axes = [str(size) for size in value.shape]
-    if cfg is not None:
-        sizes = {getattr(cfg, field): field for field in _SIZES}
-        plain = ["batch", *["position"] * value.ndim]
-        axes = [sizes.get(n, plain[i]) for i, n in enumerate(value.shape)]
+        return f"{article(type(value).__name__)}, no tensor"
+    axes = map(str, value.shape) if cfg is None else _axes(value, cfg)
     numbers = "whole numbers"
     if value.dtype.is_floating_point:
         numbers = "floats"

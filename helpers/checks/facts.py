@@ -154,7 +154,7 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
         found.append(mistake("sees-the-future"))
     second = look.again(look.case)
     if isinstance(second, Tensor) and not same(second, output):
-        return [mistake("random")]
+        return [look.random()]
     if found and not told:
         return found
     how = "; ".join(told) or "it differs everywhere"

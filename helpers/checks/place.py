@@ -2,16 +2,22 @@
 
 import ast
 import linecache
+import re
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.guard import files_of
+
+# torch's warnings name the frame that called it, which is Watched
+warnings.filterwarnings("ignore", module=re.escape(__name__))
 
 
 class Watched(TorchFunctionMode):
@@ -23,14 +29,17 @@ class Watched(TorchFunctionMode):
             return func(*args, **kwargs)
         except Exception as error:
             if not hasattr(error, "torch_was_given"):
-                error.torch_was_given = [*_flat((*args, *kwargs.values()))]
+                given = [*flat((*args, *kwargs.values()))]
+                turned = func.__name__.startswith("__r")  # `1 - x` is x.__rsub__(1)
+                error.torch_was_given = given[::-1] if turned else given
             raise
 
 
-def _flat(values: Iterable) -> Iterator:
+def flat(values: Iterable) -> Iterator:
+    """What a call was given, lists opened."""
     for value in values:
         if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
-            yield from _flat(value)
+            yield from flat(value)
         else:
             yield value
 
@@ -139,12 +148,24 @@ class Place:
 
         Empty where what torch was given is not what is written there.
         """
-        written = [*_written(self.node, self._is_module)]
+        nodes = [*_operands(self.node, self._is_module)]
         given = getattr(self.error, "torch_was_given", [])
-        if len(written) != len(given):
-            written = [node for node in written if not isinstance(node, ast.Constant)]
-            given = [value for value in given if isinstance(value, Tensor)]
-        return list(zip(written, given)) if len(written) == len(given) else []
+        some = [node for node in nodes if not isinstance(node, ast.Constant)]
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        for names, values in ((nodes, given), (some, tensors)):
+            pairs = list(zip(names, values, strict=False))
+            if len(names) == len(values) and all(starmap(self._fits, pairs)):
+                return pairs
+        return []
+
+    def _fits(self, node: ast.AST, value: object) -> bool:
+        """Whether what is written could be this value: a name leads to it."""
+        if isinstance(node, ast.Constant):
+            return not isinstance(value, Tensor)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            named = self.value(ast.unparse(node))
+            return named is value or not isinstance(named, Tensor)
+        return True
 
     def _is_module(self, node: ast.AST) -> bool:
         return isinstance(self.value(ast.unparse(node)), types.ModuleType)
@@ -169,7 +190,7 @@ class Place:
         return [(shown, value) for shown, (*_, value) in order]
 
 
-def _written(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
+def _operands(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
     """The operands of an operation, as they are written."""
     match node:
         case ast.BinOp():
@@ -182,17 +203,18 @@ def _written(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
             yield node.operand
         case ast.Subscript():
             yield node.value
-            yield from _each([node.slice])
+            yield from written([node.slice])
         case ast.Call():
             if isinstance(node.func, ast.Attribute) and not is_module(node.func.value):
                 yield node.func.value
-            yield from _each([*node.args, *(word.value for word in node.keywords)])
+            yield from written([*node.args, *(word.value for word in node.keywords)])
 
 
-def _each(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+def written(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Expressions, lists opened."""
     for node in nodes:
         if isinstance(node, (ast.Tuple, ast.List)):
-            yield from _each(node.elts)
+            yield from written(node.elts)
         else:
             yield node
 
@@ -255,8 +277,9 @@ def shapes(place: Place) -> str:
     if isinstance(owner, (int, float)) and isinstance(place.node, ast.Attribute):
         said.append(f"`{short(place.node.value)}` is {owner}")
     layer = place.callee
-    if isinstance(layer, nn.Module) and type(layer).__module__.startswith("torch.nn"):
-        said.append(f"`{short(place.node.func)}` is {str(layer).splitlines()[0]}")
+    of_torch = type(layer).__module__.startswith("torch.nn")
+    if isinstance(layer, torch.nn.Module) and of_torch and "\n" not in str(layer):
+        said.append(f"`{short(place.node.func)}` is {layer}")
     return ", ".join(dict.fromkeys(said))
 
 
@@ -271,7 +294,7 @@ def _shape(name: str, tensor: Tensor, pattern: str, arrow: str) -> str:
 def sides(place: Place) -> list[tuple[str, str, Tensor]]:
     """For a call with a pattern: each tensor's axes in it, its name, the tensor."""
     left = pattern_of(place.node).split("->")[0].split(",")
-    operands = [a for a in _each(place.node.args) if not isinstance(a, ast.Constant)]
+    operands = [a for a in written(place.node.args) if not isinstance(a, ast.Constant)]
     if len(left) != len(operands):
         return []
     given = getattr(place.error, "torch_was_given", [])
@@ -286,7 +309,7 @@ def _axes(place: Place) -> str:
     """For a call with a pattern: its axis names with their sizes."""
     if not pattern_of(place.node):
         return ""
-    letters = getattr(place.callee, "__module__", "") == "torch.functional"
+    letters = place.callee is torch.einsum
     told, sizes = [], {}
     for side, name, tensor in sides(place):
         side = " ".join(side.replace(" ", "")) if letters else side

@@ -37,12 +37,11 @@ def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
     have = [name for name, _ in module.named_parameters()]
     lost = [name for name in want if name not in have]
     layers: dict[str, list[str]] = {}
-    for name in have:
-        path = name.rpartition(".")[0]
-        layer = _torch_class(module.get_submodule(path))
+    for name in have if lost else ():
+        path, layer = _torch_layer(module, name, lost)
         if layer and name not in want and path not in layers.setdefault(layer, []):
             layers[layer].append(path)
-    if not lost or not layers:
+    if not layers:
         return []
     told = [
         f"{_listed(paths)} {'are' if paths[1:] else 'is'} torch's `nn.{layer}`"
@@ -71,15 +70,24 @@ def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
     ]
 
 
-def _torch_class(part: nn.Module) -> str:
-    """The layer of torch that a module is, or that its class is built on."""
-    containers = (nn.Module, nn.ModuleList, nn.ModuleDict, nn.Sequential)
-    for kind in type(part).__mro__:
-        if kind in (*containers, nn.ParameterList, nn.ParameterDict):
-            return ""
-        if kind.__module__.startswith("torch.nn"):
-            return kind.__name__
-    return ""
+def _torch_layer(module: nn.Module, name: str, lost: list[str]) -> tuple[str, str]:
+    """The outermost layer of torch's that a parameter belongs to: path, and class.
+
+    A Sequential is one only where a class of the person's own belongs.
+    """
+    parts = name.split(".")[:-1]
+    for path in (".".join(parts[:n]) for n in range(len(parts) + 1)):
+        for kind in type(module.get_submodule(path)).__mro__:
+            place = part_title(path) and any(n.startswith(f"{path}.") for n in lost)
+            if kind is nn.Module or (kind in _CONTAINERS and not place):
+                break
+            if kind.__module__.startswith("torch.nn"):
+                return path, kind.__name__
+    return "", ""
+
+
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+_CONTAINERS += (nn.ParameterList, nn.ParameterDict)
 
 
 def _listed(names: list[str]) -> str:
@@ -124,14 +132,15 @@ def _other_classes(module: nn.Module, want: list[str]) -> list[Mistake]:
             return [
                 Mistake(
                     "another-class",
-                    f"`{path}` is a {kind}; {_article(right)} belongs there.",
+                    f"`{path}` is a {kind}; {article(right)} belongs there.",
                     f"`self.{name} = {right}(cfg)`" if name != "blocks" else "",
                 )
             ]
     return []
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
+    """A name with "a" or "an" in front."""
     return f"an {name}" if name[0] in "AEIO" or name == "MLP" else f"a {name}"
 
 

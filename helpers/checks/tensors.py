@@ -161,7 +161,7 @@ class Judgement:
             return Findings(tuple(mistakes))
         again = self._adapted(run(builds[0].runner, self.cases[0]), self.cases[0])
         if not self._right(self.cases[0], again):
-            return Findings((mistake("random"),))
+            return Findings((first.random(),))
         return self._wrong_gradients(builds) or self._passed(builds[0])
 
     def _writes(self, seen: list[Seen]) -> Mistake:

@@ -84,24 +84,24 @@ WRONG = {
         ("gelu_new(pre)", "pre.relu()"): "relu",
         (" + self.b_in", ""): "b-in-unused",
     },
-    ("06_transformer_block", "block-exercise"): {
+    ("06_transformer_block", "transformer_block-exercise"): {
         ("self.mlp(self.ln2", "self.mlp(self.ln1"): "ln1-used-twice",
         ("return resid_mid + ", "return "): "no-second-residual",
     },
-    ("07_full_transformer", "transformer-exercise"): {
+    ("07_full_transformer", "demo_transformer-exercise"): {
         ("self.ln_final(residual)", "residual"): "no-final-layernorm",
         ("residual = block(residual)", "residual += block(residual)"): (
             "residual-doubled"
         ),
         ("nn.ModuleList(", "list("): "list-instead-of-modulelist",
     },
-    ("07_full_transformer", "split-c-attn-exercise"): {
+    ("07_full_transformer", "split_c_attn-exercise"): {
         ("(qkv n_heads d_head)", "(n_heads qkv d_head)"): "heads-before-qkv",
     },
-    ("07_full_transformer", "names-exercise"): {
+    ("07_full_transformer", "to_course_names-exercise"): {
         ('hf["lm_head.weight"].T', 'hf["lm_head.weight"]'): "head-not-transposed",
     },
-    ("07_full_transformer", "cross-entropy-exercise"): {
+    ("07_full_transformer", "cross_entropy-exercise"): {
         ("tokens[:, 1:, None]", "tokens[:, :-1, None]"): "no-shift-last-dropped",
     },
     ("08_generation", "temperature-exercise"): {

@@ -243,7 +243,7 @@ self.W_out = nn.Linear(cfg.d_mlp, cfg.d_model)
         "attention",
         "q = torch.einsum('btm,hmd->bhtd', x, self.W_Q) + self.b_Q",
         "shapes-do-not-broadcast",
-        "`self.b_Q` has shape [3, 8]",
+        "is [b 2, h 3, t 7, d 8], `self.b_Q` has shape [3, 8]",
         not_said="`x` is",
     ),
     "a table made in forward": Case(
@@ -342,6 +342,46 @@ self.W_out = nn.Linear(cfg.d_mlp, cfg.d_model)
         init="self.mlp = MLP()",
     ),
 }
+
+
+LINES = [  # a check, one line of forward, the mistake's name, and what is told
+    (
+        "pos_embed",
+        "einops.repeat(self.W_pos, 't d  b t d', b=2)",
+        "pattern-without-arrow",
+    ),
+    ("attention", "x @ self.W_Q", "batches-do-not-fit"),
+    (
+        "attention",
+        "einops.einsum(x, self.W_Q, 'b t m, h d m -> b t h d')",
+        "axis-of-two",
+    ),
+    ("attention", "torch.einsum('btm,hmd,b->bthd', x, self.W_Q)", "number-of-operands"),
+    ("layer_norm", "x - x.mean(-1)", "reduced-axis-dropped"),
+    ("layer_norm", "x - x.std(-1, keepdim=True) + x[0, :3]", "size-written-down"),
+    ("layer_norm", "x.view(2, 9, 24)", "size-written-down"),
+    ("layer_norm", "np.mean(x)", "undefined-name", "`import numpy as np`"),
+    ("layer_norm", "self.weight * x", "no-such-attribute", "neither in `__init__`"),
+    ("layer_norm", "x / cfg.d_model", "undefined-name", "`self.cfg`"),
+    ("layer_norm", "x.transpose(1, 2).view(-1)", "not-contiguous"),
+    ("layer_norm", "x.size[0]", "function-not-called"),
+    ("mlp", "x @ self.W_out", "matmul-shapes", "both have 24 last"),
+    ("mlp", "nn.gelu(x)", "no-such-attribute", "`F.gelu`"),
+    ("mlp", "x @ self.w_in", "no-such-attribute", "there is `W_in`"),
+    ("mlp", "self.W_in(x)", "calls-a-tensor"),
+    ("embed", "self.W_E[x.float()]", "index-not-whole"),
+    ("embed", "self.W_E[x].softmax(dims=-1)", "unknown-argument", "`dim=`"),
+    ("transformer_block", "self.attn(self.ln1(x), x)", "forward-argument"),
+    ("demo_transformer", "self.blocks(self.embed(x))", "list-of-modules"),
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[1])
+def test_a_line_that_fails_is_explained(line: tuple):
+    check, code, name, *says = line
+    (told,) = Case(check, f"return {code}", "", "").report().mistakes
+    assert told.name.startswith(name) and told.line == f"return {code}", told
+    assert all(text in told.hint for text in says), told
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -5,7 +5,7 @@
 * writes the generated cells (`links`, `setup` and `reference`) into it,
 * runs it when the code behind its outputs has changed, and keeps the outputs clean,
 * writes `notebooks/exercises/NN_name.ipynb`: the same cells, blanks for solutions,
-* writes the table of notebooks in README.md.
+* writes the right answers where code needs them, and README's table of notebooks.
 
     python -m helpers.editions                  # whatever is out of date
     python -m helpers.editions 02_layernorm     # this one, run again in any case
@@ -29,7 +29,7 @@ import nbformat
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from helpers import address, first_cells
+from helpers import address, first_cells, solutions
 from helpers.address import ROOT
 from helpers.blanks import EditionError, blank
 from helpers.outputs import clean, execute
@@ -225,6 +225,12 @@ def drift(root: Path = ROOT) -> list[str]:
     for path in sorted(beside.glob("*.ipynb")):
         if path.stem not in names(root):
             found.append(f"exercises/{path.name}: there is no complete edition of it.")
+    try:
+        for path, text in solutions.current(root).items():
+            if _text(path) != text:
+                found.append(f"{path.name}: its right answer is not the notebook's.")
+    except EditionError as error:
+        found.append(str(error))
     if _text(root / "README.md") != readme_text(root):
         found.append("README.md: its table of notebooks is not current.")
     return found
@@ -282,8 +288,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 
 def _build_all(wanted: list[str], root: Path, run: str) -> int:
-    """Build and write these notebooks and README's table; how many failed."""
+    """Write these notebooks and all that is derived; how many notebooks failed."""
     failed = 0
+    try:  # before the notebooks, whose checks read it
+        for path, text in solutions.current(root).items():
+            _write(path, text)
+    except EditionError as error:
+        print(error)
+        return 1
     with tempfile.TemporaryDirectory() as scratch:
         env = {"COURSE_MY_GPT2": str(Path(scratch) / "my_gpt2.py")}
         for name in wanted:

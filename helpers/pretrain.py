@@ -108,6 +108,7 @@ def sample_stories(
     One that the context cannot hold ends in "…", which no valid story does.
     """
     end, rows = tokenizer.eos_token_id, []
+    other = int(end == 0)  # pads what is finished; `end` would make the start padding
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         while len(rows) < n:
@@ -115,7 +116,7 @@ def sample_stories(
             rows += model.eval().generate(
                 start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0,
                 temperature=temperature, max_length=model.config.n_positions + 1,
-                eos_token_id=end, pad_token_id=end,
+                eos_token_id=end, pad_token_id=other,
             ).tolist()  # fmt: skip
     texts = [tokenizer.decode(row).split(END) for row in rows]
     return [text if ended else f"{text}…" for _, text, *ended in texts]

@@ -353,8 +353,8 @@ LINES = [  # a check, one line of forward, the mistake's name, and what is told
     ("attention", "x @ self.W_Q", "batches-do-not-fit"),
     (
         "attention",
-        "einops.einsum(x, self.W_Q, 'b t m, h d m -> b t h d')",
-        "axis-of-two",
+        "einops.einsum(x, self.W_Q, 'b t m, h d m -> b h d')",
+        "axis-of",
     ),
     ("attention", "torch.einsum('btm,hmd,b->bthd', x, self.W_Q)", "number-of-operands"),
     ("layer_norm", "x - x.mean(-1)", "reduced-axis-dropped"),
@@ -370,7 +370,7 @@ LINES = [  # a check, one line of forward, the mistake's name, and what is told
     ("mlp", "x @ self.w_in", "no-such-attribute", "there is `W_in`"),
     ("mlp", "self.W_in(x)", "calls-a-tensor"),
     ("embed", "self.W_E[x.float()]", "index-not-whole"),
-    ("embed", "self.W_E[x].softmax(dims=-1)", "unknown-argument", "`dim=`"),
+    ("embed", "self.W_E[x].var(dims=-1)", "unknown-argument", "`dim=`"),
     ("transformer_block", "self.attn(self.ln1(x), x)", "forward-argument"),
     ("demo_transformer", "self.blocks(self.embed(x))", "list-of-modules"),
 ]

@@ -274,7 +274,10 @@ def shapes(place: Place) -> str:
     named = {short(node): node for node, _ in place.operands}
     said = []
     for name, tensor in place.tensors:
-        said.append(_shape(name, tensor, pattern_of(named.get(name)), "->"))
+        made = pattern_of(node := named.get(name)).split("->")[-1]
+        if made and place.value(ast.unparse(node.func)) is torch.einsum:
+            made = " ".join(made.replace(" ", ""))
+        said.append(_shape(name, tensor, made))
     owner = getattr(place.error, "obj", None)
     if isinstance(owner, (int, float)) and isinstance(place.node, ast.Attribute):
         said.append(f"`{short(place.node.value)}` is {owner}")
@@ -285,9 +288,10 @@ def shapes(place: Place) -> str:
     return ", ".join(dict.fromkeys(said))
 
 
-def _shape(name: str, tensor: Tensor, pattern: str, arrow: str) -> str:
-    axes = pattern.split(arrow)[-1].split()
-    if not axes or len(axes) != tensor.ndim or set(pattern.split(arrow)[-1]) & {*"(.)"}:
+def _shape(name: str, tensor: Tensor, side: str) -> str:
+    """A tensor's shape; with its axes' names, where a side of a pattern tells them."""
+    axes = side.split()
+    if not axes or len(axes) != tensor.ndim or set(side) & {*"(.)"}:
         return f"`{name}` has shape {list(tensor.shape)}"
     sizes = zip(axes, tensor.shape, strict=True)
     return f"`{name}` is [{', '.join(f'{axis} {size}' for axis, size in sizes)}]"
@@ -322,7 +326,7 @@ def _axes(place: Place) -> str:
             count = f"names {len(axes)} axes of `{name}`, which has {tensor.ndim}"
             told.append(f"the pattern {count}: {list(tensor.shape)}")
         else:
-            told.append(_shape(name, tensor, side, "->"))
+            told.append(_shape(name, tensor, side))
             for axis, size in zip(axes, tensor.shape, strict=True):
                 sizes.setdefault(axis, {}).setdefault(size, name)
     for axis, found in sizes.items():

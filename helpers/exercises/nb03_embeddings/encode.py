@@ -50,13 +50,6 @@ def arguments() -> list[tuple[str, Merges]]:
     return by_hand + [(text, list(learned())) for text in new]
 
 
-check = exercise(
-    __file__,
-    encode,
-    Calls(arguments, what="texts, cut as Hugging Face's `tokenizers` cuts them"),
-    scope={
-        "merge_pair": merge_pair.check.own,
-        "most_common_pair": most_common_pair.check.own,
-    },
-    keep=False,
-)
+what = "texts, cut as Hugging Face's `tokenizers` cuts them"
+used = {check.title: check.own for check in (merge_pair.check, most_common_pair.check)}
+check = exercise(__file__, encode, Calls(arguments, what), scope=used, keep=False)

@@ -23,7 +23,7 @@ def start(edition: str, keep_on_drive: bool = False) -> None:
     my_code.edition(edition)
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
     print(" · ".join([f"Python {platform.python_version()}", *libraries]))
-    if keep_on_drive:
+    if keep_on_drive is True:
         _keep_on_drive()
     elif "google.colab" in sys.modules and edition == "exercises":
         print(

@@ -167,7 +167,7 @@ def _fingerprints(values: list[Tensor]) -> list[tuple[tuple, Tensor]]:
     made = []
     for row, is_two, s, (mean, square) in zip(rows, two, share, moments, strict=True):
         key, rare = (f"{mean:.5g}", f"{square:.5g}"), min(s, 1 - s)
-        if is_two:
+        if is_two and len(row) > 1:
             key, row = (rare,), row.new_tensor([-1.0, rare] if rare else [])
         made.append((key, row))
     return made
@@ -221,23 +221,25 @@ def first_departure(
     known = end and not end.fixed
     before = _ancestors(end) if known else {id(step) for step in recorder.steps}
     used = [step for step in recorder.steps if id(step) in before]
-    wrong = _first_wrong(used, right)
+    wrong = first_wrong(used, right)
     line = wrong.line if wrong else ""
     groups = [v if isinstance(v, dict) else {name: v} for name, v in stages.items()]
     names = [name for group in groups for name in group]
-    made = [n for group in groups for n, v in group.items() if _made(v, used)]
-    if wrong and made[-1:] not in ([], names[-1:]):
-        # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
-        undone = [step for step in wrong.parents if step.line == line]
-        values = {name: value for group in groups for name, value in group.items()}
-        made = [name for name in made if not _made(values[name], undone)]
+    values = {name: value for group in groups for name, value in group.items()}
+    made = [name for name in names if _made(values[name], used)]
+    if made[-1:] == names[-1:]:
+        return Departure(names[-1], None, line)
     for group in groups:
         lacking = [name for name in group if name not in made]
         if lacking and len(lacking) < len(group):
             there = " and ".join(name for name in group if name in made)
             return Departure(there, lacking[0], line)
-    if made and made[-1] == names[-1]:
-        return Departure(names[-1], None, line)
+    if wrong:  # what stands beside the wrong line, as v may, says nothing of it
+        behind = _ancestors(wrong) - {id(wrong)}
+        # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
+        behind -= {id(step) for step in wrong.parents if step.line == line}
+        behind = [step for step in used if id(step) in behind]
+        made = [name for name in made if _made(values[name], behind)]
     last = made[-1] if made else None
     return Departure(last, names[names.index(last) + 1] if last else names[0], line)
 
@@ -258,7 +260,7 @@ def _made(value: Values, used: list[Step]) -> bool:
     return any(several.has(step.value) for step in used)
 
 
-def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
+def first_wrong(used: list[Step], right: RightValues) -> Step | None:
     """The first step of the person's that is not right, nor leads to what is."""
     rounds: dict[tuple, list[Step]] = {}  # a loop makes a value piece by piece
     for step in used:

@@ -88,7 +88,7 @@ class Case:
             *(f"        {line}" for line in self.forward.strip().splitlines()),
         ]
         names = {
-            name: getattr(model, name) for name in checks.titles() & {*vars(model)}
+            name: getattr(model, name) for name in {*checks.titles()} & {*vars(model)}
         }
         del names[check.title]
         return check.examine(define("\n".join(lines), **names)[check.title])

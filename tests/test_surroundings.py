@@ -12,21 +12,21 @@ import sys
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import IPython.core.debugger  # noqa: F401
 import numpy
 import pytest
 import torch
-from tests.test_checks_layer_norm import LAYER_NORM, PLAIN
-from tests.test_checks_layer_norm import layer_norm as answer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import checks, load_reference, model
-from helpers.checks import guard
+from helpers.checks.own_code import functions_of
 from helpers.checks.report import Text
 from tests.candidates import define
+from tests.test_odd_answers import LAYER_NORM, PLAIN, answer
 
 WRONG = (PLAIN[0].replace("mean", "std"), *PLAIN[1:])
 
@@ -123,7 +123,9 @@ def settings() -> list:
 def inside() -> list:
     """What an answer sees of them."""
     errors = [e for e in warnings.filters if e[0] == "error" and e[2] is Warning]
-    return settings()[:9] + [numpy.geterr(), errors, sys.getrecursionlimit() >= 1000]
+    modes = [type(m) for m in torch.overrides._get_current_function_mode_stack()]
+    outer = [*settings()[:2], *settings()[3:9], modes]
+    return outer + [numpy.geterr(), errors, sys.getrecursionlimit() >= 1000]
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
@@ -156,7 +158,8 @@ def test_put_back_when_the_check_itself_stops(name, monkeypatch):
         torch.set_default_device("meta")
         raise ValueError("no cases today")
 
-    monkeypatch.setattr(checks.layer_norm, "make_cases", fails)
+    kind = replace(checks.layer_norm.kind, cases=fails)
+    monkeypatch.setattr(checks.layer_norm, "kind", kind)
     with around(name):
         before = settings()
         report = checks.layer_norm.examine(answer(*PLAIN))
@@ -195,17 +198,17 @@ def test_a_reference_that_was_moved_blames_nobody(how, moved):
     with torch.inference_mode(how == "inference"):
         MOVED[how](moved.model)
     for check in (checks.layer_norm, checks.attention, checks.to_course_names):
-        report = check.examine(check.course)
+        report = check.examine(check.own)
         assert report.status == "passed", report
     assert load_reference("stories") is moved
     assert moved.model.training is (how == "train")
 
 
 def test_each_verdict_is_the_same_whatever_was_drawn_before():
-    report = [str(checks.sample.examine(checks.sample.course))]
+    report = [str(checks.sample.examine(checks.sample.own))]
     for seed in (0, 1):
         torch.manual_seed(seed)
-        report.append(str(checks.sample.examine(checks.sample.course)))
+        report.append(str(checks.sample.examine(checks.sample.own)))
     assert len(set(report)) == 1
 
 
@@ -269,7 +272,7 @@ def test_code_that_waits_in_init_in_a_helper_and_in_a_function():
         assert mistake.name == "waits-for-you" and mistake.line == line
     function = "def {name}(*args):\n    input()\n    return 1"
     for check in (checks.top_k, checks.greedy, checks.make_batch, checks.merge_pair):
-        candidate = define(function.format(name=check.answer))[check.answer]
+        candidate = define(function.format(name=check.title))[check.title]
         (mistake,) = check.examine(candidate).mistakes
         assert mistake.name == "waits-for-you" and "function" in mistake.hint
 
@@ -295,11 +298,10 @@ def test_a_class_that_asks_for_a_gpu_can_be_made_here(how):
     for _ in range(2):
         report = checks.layer_norm.examine(candidate)
         assert report.status == "passed" and line in report.notes[0], report
-        assert isinstance(candidate.__init__, guard.MadeHere)
-        assert not isinstance(candidate.__init__.__wrapped__, guard.MadeHere)
+        assert not hasattr(candidate.__init__.__wrapped__, "__wrapped__")  # once
     made = candidate(load_reference("stories").cfg)
     assert made.IGNORE.device.type == "cpu"
-    assert guard.functions_of(candidate)[0].__globals__["nn"] is torch.nn
+    assert functions_of(candidate)[0].__globals__["nn"] is torch.nn
     assert list(inspect.signature(candidate).parameters) == ["cfg"]
 
 

@@ -37,13 +37,15 @@ def names() -> list[str]:
     return list(_found())
 
 
-def titles() -> set[str]:
-    """The classes and functions that the exercises ask for, as their pages say."""
-    found = set()
-    for module in _found().values():
+def titles() -> dict[str, str]:
+    """The exercises' names by the class or function that their pages ask for."""
+    found = {}
+    for name, module in _found().items():
         path = Path(importlib.util.find_spec(module).origin).with_suffix(".md")
         text = path.read_text(encoding="utf-8")
-        found |= set(re.findall(r"```python\n(?:@.*\n)*(?:class|def) (\w+)", text)[:1])
+        asked = re.search(r"```python\n(?:@.*\n)*(?:class|def) (\w+)", text)
+        if asked:
+            found.setdefault(asked[1], name)
     return found
 
 

@@ -1,6 +1,7 @@
-"""Lines found by running an answer again: where the first NaN comes from, and which
-line makes other numbers from one call to the next."""
+"""Lines found by running an answer again: where the first NaN comes from, what makes
+other numbers from one call to the next, and what writes into an input."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Set
@@ -11,32 +12,33 @@ from torch.overrides import TorchFunctionMode
 
 from helpers.checks.case import Case
 from helpers.checks.general import mistake
-from helpers.checks.observe import Runner, run
+from helpers.checks.own_code import running_in
 from helpers.checks.place import flat, line_of
 from helpers.checks.report import Mistake
+from helpers.checks.run import Runner, called, run, unchanged
 from helpers.checks.trace import Recorder
 
 
 class _Births(TorchFunctionMode):
-    """Finds the first NaN that is made of numbers which are none: its line, and why."""
+    """Finds the first NaN that is made of numbers which are none."""
 
     def __init__(self, files: Set[str]):
         super().__init__()
-        self.files, self.found = files, ()
+        self.files, self.found = files, None
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         before = [] if self.found else _numbers([*args, *kwargs.values()])
         out = func(*args, **kwargs)
-        if not self.found and any(x.isnan().any() for x in _numbers([out])):
-            if not any(x.isnan().any() for x in before):
-                frame = sys._getframe(1)
-                while frame is not None and frame.f_code.co_filename not in self.files:
-                    frame = frame.f_back
-                line = line_of(frame, frame.f_lineno) if frame else ""
-                name = func.__name__.strip("_")
-                self.found = line, name, _why(name, before)
+        if not self.found and _nan(_numbers([out])) and not _nan(before):
+            at, name = running_in(self.files), func.__name__.strip("_")
+            line = line_of(*at) if at else ""
+            self.found = mistake(_why(name, before), line=line, function=name)
         return out
+
+
+def _nan(numbers: list[Tensor]) -> bool:
+    return any(x.isnan().any() for x in numbers)
 
 
 def _numbers(values: list) -> list[Tensor]:
@@ -68,10 +70,7 @@ def first_nan(runner: Runner, case: Case, files: Set[str]) -> Mistake | None:
     births = _Births(files)
     with torch.no_grad(), births:
         run(runner, case)
-    if not births.found or not births.found[0]:
-        return None
-    line, name, why = births.found
-    return mistake(why, line=line, function=name)
+    return births.found if births.found and births.found.line else None
 
 
 def random(runner: Runner, case: Case, files: Set[str]) -> Mistake:
@@ -81,7 +80,7 @@ def random(runner: Runner, case: Case, files: Set[str]) -> Mistake:
         with torch.no_grad(), recorder:
             run(runner, case)
     pairs = zip(first.steps, second.steps, strict=False)
-    line = next((a.line for a, b in pairs if not _equal(a.value, b.value)), "")
+    line = next((a.line for a, b in pairs if not unchanged(a.value, b.value)), "")
     text = "random"
     if re.search(r"\bnn\.(?!functional)[A-Z]\w*\(", line):
         text = "random-new-layer"
@@ -90,5 +89,30 @@ def random(runner: Runner, case: Case, files: Set[str]) -> Mistake:
     return mistake(text, "random", line=line)
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+def line_that_writes(runner: Runner, case: Case, files: Set[str]) -> tuple:
+    """The frame and number of the line that first writes into an input, or ().
+
+    After each line of these files the inputs are looked at: they are changed by
+    torch, by numpy or through `.data`, and only their values tell of all three.
+    """
+    inputs = tuple(x.clone() for x in case.inputs)
+    last, found = (), ()
+
+    def look(frame, event, _):
+        nonlocal last, found
+        if frame.f_code.co_filename not in files:
+            return None
+        if not found and not all(map(unchanged, inputs, case.inputs)):
+            found = last
+        last = frame, frame.f_lineno
+        return look
+
+    tracing = sys.gettrace()
+    sys.settrace(look)
+    try:
+        with contextlib.suppress(Exception):
+            called(runner, case, inputs)
+    finally:
+        if sys.gettrace() is look:
+            sys.settrace(tracing)
+    return found

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from helpers.checks.guard import functions_of
+from helpers.checks.own_code import functions_of
 from helpers.checks.place import Place, pattern_of, sides, written
 
 

@@ -13,16 +13,10 @@ from torch import nn
 from helpers.checks import crash, mutant, page
 from helpers.checks.explain import pairs_of
 from helpers.checks.general import mistake
-from helpers.checks.guard import (
-    SECONDS,
-    Hang,
-    Untouched,
-    functions_of,
-    is_blank,
-    time_limit,
-)
+from helpers.checks.limits import SECONDS, Hang, time_limit
+from helpers.checks.own_code import functions_of, is_blank
 from helpers.checks.report import CheckFailed, Findings, Mistake, Report, Text, show
-from helpers.checks.surroundings import Waits, undisturbed
+from helpers.checks.surroundings import Untouched, Waits, undisturbed
 
 
 @dataclass(frozen=True)

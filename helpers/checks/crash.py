@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from helpers.checks import causes
 from helpers.checks.general import mistake
-from helpers.checks.guard import ChangesASetting, files_of, functions_of, is_library
+from helpers.checks.own_code import files_of, functions_of, is_library
 from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
+from helpers.checks.settings import ChangesASetting
 from helpers.checks.structure import article
 
 __all__ = [

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from helpers.checks import crash
 from helpers.checks.explain import told
-from helpers.checks.observe import same
 from helpers.checks.report import Findings, Mistake
+from helpers.checks.run import same
 from helpers.checks.trace import Recorder, RightValues, first_departure
 
 DRAWS = 10_000  # an answer that loops over the rows is slow

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor
 
 from helpers.checks.mutant import Mutant
-from helpers.checks.observe import Seen, same
 from helpers.checks.report import Mistake
+from helpers.checks.run import Seen, same
 
 Attempt = Callable[[object, object], Seen]  # (answer, case): what comes of it
 Equal = Callable[[Seen, Seen], bool]

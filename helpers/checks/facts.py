@@ -9,8 +9,9 @@ from helpers.checks import again, crash, narrow, walk
 from helpers.checks.case import Case
 from helpers.checks.explain import quietly
 from helpers.checks.general import mistake
-from helpers.checks.observe import Built, Seen, build, mutant_run, run, same
+from helpers.checks.parameters import Built, build
 from helpers.checks.report import Mistake
+from helpers.checks.run import Seen, mutant_run, run, same
 from helpers.checks.trace import Recorder, RightValues, first_departure
 
 

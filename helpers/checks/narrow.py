@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from helpers.checks.general import mistake
-from helpers.checks.observe import TOLERANCE, same
 from helpers.checks.report import Mistake
+from helpers.checks.run import TOLERANCE, same
 
 
 def where(

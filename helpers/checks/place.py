@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from helpers.checks.guard import files_of
+from helpers.checks.own_code import files_of
 
 # torch's warnings name the frame that called it, which is Watched
 warnings.filterwarnings("ignore", module=re.escape(__name__))

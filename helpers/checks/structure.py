@@ -5,43 +5,71 @@ ModuleList loses a hundred of them, and one sentence says it better than a hundr
 """
 
 import difflib
-import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from torch import nn
 
+from helpers import checks
 from helpers.checks.general import mistake
 from helpers.checks.report import Mistake
 
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+_CONTAINERS += (nn.ParameterList, nn.ParameterDict)
 
-def wrong(module: nn.Module, want: Iterable[str]) -> list[Mistake]:
-    """What is wrong with the modules, given the parameters' names that must be there.
+
+def wrong(
+    module: nn.Module, want: Iterable[str], right: Callable[[], nn.Module | None]
+) -> list[Mistake]:
+    """What is wrong with the modules.
 
     Says nothing of parameters that a module has or lacks by itself.
+
+    Args:
+        want: names of the parameters that must be there.
+        right: makes the course's own module, which tells what belongs in each place.
     """
-    parameters, want = list(want), [name for name in want if "." in name]
     have = dict(module.named_parameters())
-    if not want:
-        return _torch_layers(module, parameters)
-    if have.keys() >= set(want):
-        return _one_memory(have) or _names(module, "", want, list(have))
+    lost = [name for name in want if name not in have]
+    inner = [name for name in want if "." in name]
+    if inner and have.keys() >= set(inner):
+        return _one_memory(have) or _names(module, inner, have)
+    kinds = _kinds(right()) if lost else {}
+    spare = [name for name in have if name not in want]
+    torchs = _torch_layers(module, spare, lost, kinds)
+    if not inner:
+        return torchs
     return (
         _plain_lists(module)
         or _shared_blocks(module)
-        or _torch_layers(module, parameters)
-        or _other_classes(module, want)
-        or _names(module, "", want, list(have))
+        or torchs
+        or _other_classes(module, lost, kinds)
+        or _names(module, inner, have)
     )
 
 
-def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
+def _kinds(right: nn.Module | None) -> dict[str, str]:
+    """The classes of the course's that belong in its places, by path."""
+
+    parts = right.named_modules() if right else ()
+    kinds = {path: type(part).__name__ for path, part in parts if path}
+    return {path: kind for path, kind in kinds.items() if kind in checks.titles()}
+
+
+def _below(path: str, names: Iterable[str]) -> list[str]:
+    """What of these names lies in a module, as it is called there."""
+    start = f"{path}." if path else ""
+    return [name[len(start) :] for name in names if name.startswith(start)]
+
+
+def _torch_layers(
+    module: nn.Module, spare: list[str], lost: list[str], kinds: dict[str, str]
+) -> list[Mistake]:
     """torch's own layers in the place of what the person should have made."""
-    have = [name for name, _ in module.named_parameters()]
-    lost = [name for name in want if name not in have]
     layers: dict[str, list[str]] = {}
-    for name in have if lost else ():
-        path, layer = _torch_layer(module, name, lost)
-        if layer and name not in want and path not in layers.setdefault(layer, []):
+    for name in spare if lost else ():
+        path, layer = _torch_layer(module, name, lost, kinds)
+        if layer and path not in layers.setdefault(layer, []):
             layers[layer].append(path)
     if not layers:
         return []
@@ -52,37 +80,33 @@ def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
         for layer, paths in layers.items()
     ]
     paths = [path for paths in layers.values() for path in paths]
-    stands = [path for path in paths if any(n.startswith(f"{path}.") for n in lost)]
-    first = stands[0] if stands else paths[0]
-    inside = [n.rpartition(".")[2] for n in lost if n.rpartition(".")[0] == first]
-    own = part_title(first)
-    if stands and own:
-        hint = f"use your own class there: `{own}(cfg)`"
+    stands = [path for path in paths if path and _below(path, lost)]
+    first = (stands or paths)[0]
+    if stands and first in kinds:
+        hint = f"use your own class there: `{kinds[first]}(cfg)`"
     else:
-        lost = inside or [n.rpartition(".")[2] for n in lost]
-        lost = list(dict.fromkeys(lost))
-        hint = f"make {_listed(lost)} yourself: `self.{lost[0]} = nn.Parameter(...)`"
+        inside = [name for name in _below(first, lost) if "." not in name]
+        leaves = list(dict.fromkeys(n.rpartition(".")[2] for n in inside or lost))
+        hint = (
+            f"make {_listed(leaves)} yourself: `self.{leaves[0]} = nn.Parameter(...)`"
+        )
     return [mistake("torch-layer", layers="; ".join(told), hint=hint)]
 
 
-def _torch_layer(module: nn.Module, name: str, lost: list[str]) -> tuple[str, str]:
+def _torch_layer(module: nn.Module, name: str, lost, kinds) -> tuple[str, str]:
     """The outermost layer of torch's that a parameter belongs to: path, and class.
 
     A Sequential is one only where a class of the person's own belongs.
     """
     parts = name.split(".")[:-1]
     for path in (".".join(parts[:n]) for n in range(len(parts) + 1)):
+        place = path in kinds and _below(path, lost)
         for kind in type(module.get_submodule(path)).__mro__:
-            place = part_title(path) and any(n.startswith(f"{path}.") for n in lost)
             if kind is nn.Module or (kind in _CONTAINERS and not place):
                 break
             if kind.__module__.startswith("torch.nn"):
                 return path, kind.__name__
     return "", ""
-
-
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
-_CONTAINERS += (nn.ParameterList, nn.ParameterDict)
 
 
 def _listed(names: list[str]) -> str:
@@ -92,42 +116,12 @@ def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
 
 
-PARTS = {  # the class of a part by its attribute, and its own check
-    "embed": "embed",
-    "pos_embed": "pos_embed",
-    "ln1": "layer_norm",
-    "attn": "attention",
-    "ln2": "layer_norm",
-    "mlp": "mlp",
-    "ln_final": "layer_norm",
-    "unembed": "unembed",
-}
-
-
-def part_check(path: str) -> str:
-    """The check of what belongs in a place: layer_norm for `blocks.0.ln1`, or ""."""
-    leaf = path.rpartition(".")[2]
-    return "transformer_block" if leaf.isdigit() else PARTS.get(leaf, "")
-
-
-@functools.cache
-def part_title(path: str) -> str:
-    """The class that belongs in a place: LayerNorm in `blocks.0.ln1`; "" if none."""
-    import helpers.checks as checks  # all of them: this module is a part of each
-
-    name = part_check(path)
-    return getattr(checks, name).title if name in checks.names() else ""
-
-
-def _other_classes(module: nn.Module, want: list[str]) -> list[Mistake]:
+def _other_classes(module: nn.Module, lost, kinds: dict[str, str]) -> list[Mistake]:
     """Another class of the course's where one of them belongs."""
-    import helpers.checks as checks
 
-    titles, have = checks.titles(), dict(module.named_parameters())
     for path, part in module.named_modules():
-        kind, right = type(part).__name__, part_title(path)
-        lost = [n for n in want if n.startswith(f"{path}.") and n not in have]
-        if path and lost and kind in titles and right and kind != right:
+        kind, right = type(part).__name__, kinds.get(path)
+        if right and kind != right and kind in checks.titles() and _below(path, lost):
             words = {"place": path, "kind": kind, "right": article(right)}
             return [mistake("another-class", made=f"{right}(cfg)", **words)]
     return []
@@ -145,13 +139,15 @@ def _plain_lists(module: nn.Module) -> list[Mistake]:
             if name.startswith("_") or not isinstance(value, (list, tuple, dict)):
                 continue
             inside = value.values() if isinstance(value, dict) else value
-            if not any(isinstance(item, nn.Module) for item in inside):
-                continue
-            full, kind = _join(path, name), type(value).__name__
-            container = "ModuleDict" if kind == "dict" else "ModuleList"
-            words = {"place": full, "kind": kind, "name": name, "container": container}
-            slug = f"{kind}-instead-of-modulelist"
-            found.append(mistake("plain-list-of-modules", slug, **words))
+            if any(isinstance(item, nn.Module) for item in inside):
+                kind = type(value).__name__
+                container = "ModuleDict" if kind == "dict" else "ModuleList"
+                slug = f"{kind}-instead-of-modulelist"
+                words = {"place": _join(path, name), "kind": kind, "name": name}
+                told = mistake(
+                    "plain-list-of-modules", slug, container=container, **words
+                )
+                found.append(told)
     return found
 
 
@@ -159,9 +155,8 @@ def _shared_blocks(module: nn.Module) -> list[Mistake]:
     """One object in several places of a list, as `[Block(cfg)] * n` makes it."""
     for path, part in module.named_modules():
         children = [c for c in part._modules.values() if c is not None]
-        if len(children) < 2 or not all(name.isdigit() for name in part._modules):
-            continue
-        if len({id(child) for child in children}) == 1:
+        digits = all(name.isdigit() for name in part._modules)
+        if len(children) > 1 and digits and len(set(map(id, children))) == 1:
             words = {"count": len(children), "kind": type(children[0]).__name__}
             return [mistake("shared-blocks", place=path, **words)]
     return []
@@ -177,53 +172,40 @@ def _one_memory(parameters: dict[str, nn.Parameter]) -> list[Mistake]:
     return []
 
 
-def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
-    """Child modules, and the names of the parameters below them."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        child, dot, rest = name.partition(".")
-        if dot:
-            groups.setdefault(child, []).append(rest)
-    return groups
-
-
-def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
+def _names(module: nn.Module, want, have, path: str = "") -> list[Mistake]:
     """Modules that are missing, spare or under another name, from the top down."""
-    wanted, there = _grouped(want), _grouped(have)
-    if wanted and all(child.isdigit() for child in wanted):
-        if wanted.keys() != there.keys():
-            have = f"{len(there)} block{'s' * (len(there) != 1)}"
-            words = {"place": path, "have": have, "want": len(wanted)}
-            return [mistake("wrong-number-of-blocks", **words)]
-    lost = [child for child in wanted if child not in there]
-    spare = [child for child in there if child not in wanted]
-    found = []
-    for child in lost:
-        value = getattr(module, child, None)
-        if isinstance(value, type):
-            full, name = _join(path, child), value.__name__
-            found.append(mistake("class-not-called", place=full, name=name))
-            continue
-        if value is not None:
-            continue  # a module without parameters, or one that stands twice
-        alike = [s for s in spare if set(there[s]) == set(wanted[child])]
+    wanted, there = _children(path, want), _children(path, have)
+    if wanted and wanted.keys() != there.keys() and all(map(str.isdigit, wanted)):
+        count = f"{len(there)} block{'s' * (len(there) != 1)}"
+        words = {"place": path, "have": count, "want": len(wanted)}
+        return [mistake("wrong-number-of-blocks", **words)]
+    spare, found = [child for child in there if child not in wanted], []
+    for child in [child for child in wanted if child not in there]:
+        tell = partial(mistake, place=_join(path, child), name=child)
+        value = getattr(module.get_submodule(path), child, None)
+        alike = [s for s in spare if there[s] == wanted[child]]
         alike = difflib.get_close_matches(child, alike, n=1, cutoff=0.0)
-        full = _join(path, child)
-        if alike:
+        if isinstance(value, type):
+            found.append(tell("class-not-called", kind=value.__name__))
+        elif value is not None:
+            continue  # a module without parameters, or one that stands twice
+        elif alike:
             spare.remove(alike[0])
-            words = {"place": full, "other": _join(path, alike[0]), "name": child}
-            found.append(mistake("renamed-module", **words))
+            found.append(tell("renamed-module", other=_join(path, alike[0])))
         else:
-            found.append(mistake("missing-module", place=full, name=child))
+            found.append(tell("missing-module"))
     found += [mistake("extra-module", place=_join(path, child)) for child in spare]
-    if found:
-        return found
-    for child in wanted.keys() & there.keys():
-        below = getattr(module, child)
-        found += _names(below, _join(path, child), wanted[child], there[child])
-        if found:
-            return found
-    return []
+    for child in wanted if not found else ():
+        if child in there and not found:
+            found = _names(module, want, have, _join(path, child))
+    return found
+
+
+def _children(path: str, names: Iterable[str]) -> dict[str, set[str]]:
+    """The modules in a module, and the names of the parameters in each of them."""
+    inside = _below(path, names)
+    children = dict.fromkeys(n.partition(".")[0] for n in inside if "." in n)
+    return {child: {*_below(child, inside)} for child in children}
 
 
 def _join(path: str, name: str) -> str:

@@ -12,7 +12,9 @@ from functools import cached_property
 from torch import Tensor
 
 from helpers.checks import crash, facts
+from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
+from helpers.checks.devices import make_here
 from helpers.checks.explain import (
     explain,
     gradients_equal,
@@ -20,21 +22,11 @@ from helpers.checks.explain import (
     told,
 )
 from helpers.checks.general import mistake
-from helpers.checks.guard import make_here, reads_global
-from helpers.checks.observe import (
-    TOLERANCE,
-    Built,
-    Seen,
-    build,
-    line_that_writes,
-    mutant_backward,
-    mutant_run,
-    run,
-    run_backward,
-    same,
-)
+from helpers.checks.own_code import reads_global
+from helpers.checks.parameters import Built, build
 from helpers.checks.picture import picture
 from helpers.checks.report import Findings, Mistake
+from helpers.checks.run import TOLERANCE, Seen, mutant_run, run, run_backward, same
 
 Step = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
 
@@ -117,16 +109,16 @@ class Judgement:
 
     def attempt(self, answer, case: Case) -> Seen:
         """The course's answer, or a wrong one, on a case: computed once."""
-        return self._once(mutant_run, answer, case)
+        return self._once(answer, case)
 
     def attempt_backward(self, answer, case: Case) -> Seen:
         """The same, with gradients."""
-        return self._once(mutant_backward, answer, case, self.kind.view)
+        return self._once(answer, case, self.kind.view)
 
-    def _once(self, how: Callable, answer, case: Case, *more) -> Seen:
-        key = how, answer  # keeps the answer alive, so that no other takes its place
+    def _once(self, answer, case: Case, *view: Callable) -> Seen:
+        key = answer, *view  # keeps the answer alive, so that no other takes its place
         if key not in case.made:
-            seen = how(self._prepared(answer), self.own, case, *more)
+            seen = mutant_run(self._prepared(answer), self.own, case, *view)
             case.made[key] = self._adapted(seen, case)
         return case.made[key]
 
@@ -134,7 +126,7 @@ class Judgement:
         """The questions, in order."""
         fresh = self.kind.fresh is not None  # looked at in the first build alone
         builds = [
-            build(self.candidate, case, keep_fresh=fresh and i == 0)
+            build(self.candidate, case, self.own, keep_fresh=fresh and i == 0)
             for i, case in enumerate(self.cases)
         ]
         wrong = self._wrong_build(builds)
@@ -179,7 +171,7 @@ class Judgement:
             if isinstance(note, Mistake):
                 return Findings((note,))
             self.notes += [note] if note else []
-        if built.redirected:
+        if built.gpu_line is not None:
             make_here(self.candidate)
         sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
         what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
@@ -192,9 +184,8 @@ class Judgement:
                 "it reads the global `cfg`; `self.cfg`, handed to `__init__`, makes it "
                 "work for any model"
             )
-        redirected = next((b for b in builds if b.redirected), None)
-        if redirected:
-            self.notes.append(crash.asks_for_a_gpu(redirected.gpu_line))
+        lines = [b.gpu_line for b in builds if b.gpu_line is not None]
+        self.notes += [crash.asks_for_a_gpu(line) for line in lines[:1]]
 
     def _adapted(self, seen: Seen, case: Case, remark: bool = False) -> Seen:
         if self.kind.adapt is None or not isinstance(seen.output, Tensor):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.crash import line_of
-from helpers.checks.observe import TOLERANCE
+from helpers.checks.run import TOLERANCE
 
 _MOST = 4000  # operations kept: a loop over heads and positions stays below that
 _FAR = 1e4  # masked scores may hold -1e5 as well as -inf

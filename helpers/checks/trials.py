@@ -11,8 +11,8 @@ from torch import Tensor
 from helpers.checks import crash
 from helpers.checks.explain import explain, same_error, told
 from helpers.checks.general import mistake
-from helpers.checks.observe import Seen, same
 from helpers.checks.report import Findings, Mistake
+from helpers.checks.run import Seen, same
 
 # Of the largest value: sums of some hundred float32 terms, in any order, agree to
 # about 1e-6; torch's own clip_grad_norm_ adds 1e-6 to the norm. The smallest mistake

@@ -15,21 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from helpers import checks
 from helpers.checks import crash
+from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
 from helpers.checks.explain import gradients_equal
 from helpers.checks.general import mistake
-from helpers.checks.guard import global_cfg
-from helpers.checks.observe import (
-    TOLERANCE,
-    Seen,
-    line_that_writes,
-    run,
-    run_backward,
-    same,
-)
+from helpers.checks.own_code import global_cfg
 from helpers.checks.report import Mistake
-from helpers.checks.structure import part_check
+from helpers.checks.run import TOLERANCE, Seen, run, run_backward, same
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,7 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
     kind = type(part).__name__
     place = f"`{kind}` (as `{call.name}`)"
     slug = "wrong-in-" + call.name.replace(".", "-").replace("_", "-")
-    own = part_check(call.name)
+    own = checks.titles().get(type(target).__name__)
     again = f"`checks.{own}({kind})` tells more" if own else f"look at your `{kind}`"
 
     def runner(x):

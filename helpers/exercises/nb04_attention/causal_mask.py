@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks.case import Case
-from helpers.checks.guard import OnCPU
+from helpers.checks.devices import OnCPU
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import PER_PAIR, STIRRED, exercise, sources, stirred

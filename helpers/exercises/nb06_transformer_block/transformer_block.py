@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from helpers.checks.case import Case
-from helpers.checks.observe import build
+from helpers.checks.parameters import build
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import STREAM, exercise, sources
 from helpers.model import TransformerBlock

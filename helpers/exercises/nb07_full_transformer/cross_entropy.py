@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from helpers.checks.case import Case, noise
-from helpers.checks.observe import run
 from helpers.checks.report import Findings
+from helpers.checks.run import run
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import Source, exercise, loaded, stirred
 from helpers.model import cross_entropy

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from helpers.checks import crash
 from helpers.checks.explain import told as mistakes_of
-from helpers.checks.observe import same
 from helpers.checks.report import Findings, Mistake
+from helpers.checks.run import same
 from helpers.exercises.course import Source, exercise, loaded, stirred
 from helpers.exercises.nb07_full_transformer import split_c_attn
 

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.guard import NotDrawn
+from helpers.checks.devices import NotDrawn
 from helpers.checks.report import Findings, Mistake
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import Source, exercise, stirred

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from helpers.checks.case import Case
 from helpers.checks.general import mistake
-from helpers.checks.own_code import running_in
-from helpers.checks.place import flat, line_of
+from helpers.checks.own_code import running_line
+from helpers.checks.place import flat
 from helpers.checks.report import Mistake
 from helpers.checks.run import Runner, called, run, unchanged
 from helpers.checks.trace import Recorder
@@ -31,9 +31,9 @@ class _Births(TorchFunctionMode):
         before = [] if self.found else _numbers([*args, *kwargs.values()])
         out = func(*args, **kwargs)
         if not self.found and _nan(_numbers([out])) and not _nan(before):
-            at, name = running_in(self.files), func.__name__.strip("_")
-            line = line_of(*at) if at else ""
-            self.found = mistake(_why(name, before), line=line, function=name)
+            name = func.__name__.strip("_")
+            words = {"line": running_line(self.files), "function": name}
+            self.found = mistake(_why(name, before), **words)
         return out
 
 

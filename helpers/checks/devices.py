@@ -2,13 +2,12 @@
 
 import contextlib
 import functools
-import linecache
 
 import torch
 from torch import overrides
 from torch.overrides import TorchFunctionMode
 
-from helpers.checks.own_code import files_of, running_in
+from helpers.checks.own_code import files_of, running_line
 
 _GPUS = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
 
@@ -45,8 +44,7 @@ class OnCPU(TorchFunctionMode):
         if gpu is None or (self.lacking and gpu.is_available()):
             return False
         if self.line is None:
-            at = running_in(files_of(self.candidate))
-            self.line = linecache.getline(at[0].f_code.co_filename, at[1]) if at else ""
+            self.line = running_line(files_of(self.candidate))
         return True
 
 

@@ -4,8 +4,9 @@ import contextlib
 import copy
 import dis
 import functools
+import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from types import CodeType, FunctionType, ModuleType
 
 from torch import nn
@@ -36,12 +37,16 @@ def files_of(candidate) -> set[str]:
     return {function.__code__.co_filename for function in found}
 
 
-def running_in(files) -> tuple:
-    """The frame and line number, in these files, that is running now, or ()."""
+def running_line(files: Set[str]) -> str:
+    """The line, in these files, that is running now; "" where there is none."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename not in files:
         frame = frame.f_back
-    return (frame, frame.f_lineno) if frame else ()
+    return (
+        linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if frame
+        else ""
+    )
 
 
 def reads_global(candidate, name: str) -> bool:

@@ -23,29 +23,18 @@ def _set_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
-_CPU = torch.device("cpu")
 # those that no answer may change
 _SHARED: dict[str, Setting] = {
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled, True),
-    "default device": (torch.get_default_device, _set_device, _CPU),
+    "default device": (torch.get_default_device, _set_device, torch.device("cpu")),
 }
 _OTHERS: dict[str, Setting] = {
-    "autocast": (
-        lambda: torch.is_autocast_enabled("cpu"),
-        lambda on: torch.set_autocast_enabled("cpu", on),
-        False,
-    ),
     "deterministic": (
         torch.get_deterministic_debug_mode,
         torch.set_deterministic_debug_mode,
         0,
     ),
-    "anomaly": (_anomaly, lambda a: torch.set_anomaly_enabled(*a), (False, True)),
     "matmul": (
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
@@ -94,6 +83,8 @@ def neutral():
     with (
         torch.inference_mode(False),
         _without_modes(),
+        torch.autocast("cpu", enabled=False),
+        torch.autograd.set_detect_anomaly(False),
         _put_back(_SHARED | _OTHERS),
         _no_warning_is_an_error(),
         _random_states_kept(),

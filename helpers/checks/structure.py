@@ -50,7 +50,6 @@ def wrong(
 
 def _kinds(right: nn.Module | None) -> dict[str, str]:
     """The classes of the course's that belong in its places, by path."""
-
     parts = right.named_modules() if right else ()
     kinds = {path: type(part).__name__ for path, part in parts if path}
     return {path: kind for path, kind in kinds.items() if kind in checks.titles()}
@@ -118,7 +117,6 @@ def _listed(names: list[str]) -> str:
 
 def _other_classes(module: nn.Module, lost, kinds: dict[str, str]) -> list[Mistake]:
     """Another class of the course's where one of them belongs."""
-
     for path, part in module.named_modules():
         kind, right = type(part).__name__, kinds.get(path)
         if right and kind != right and kind in checks.titles() and _below(path, lost):
@@ -142,12 +140,10 @@ def _plain_lists(module: nn.Module) -> list[Mistake]:
             if any(isinstance(item, nn.Module) for item in inside):
                 kind = type(value).__name__
                 container = "ModuleDict" if kind == "dict" else "ModuleList"
-                slug = f"{kind}-instead-of-modulelist"
                 words = {"place": _join(path, name), "kind": kind, "name": name}
-                told = mistake(
-                    "plain-list-of-modules", slug, container=container, **words
-                )
-                found.append(told)
+                words |= {"container": container}
+                slug = f"{kind}-instead-of-modulelist"
+                found.append(mistake("plain-list-of-modules", slug, **words))
     return found
 
 

@@ -8,7 +8,6 @@ put together, and the first part that reads the wrong thing is named.
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
 from helpers.checks.explain import gradients_equal
 from helpers.checks.general import mistake
-from helpers.checks.own_code import global_cfg
+from helpers.checks.own_code import global_cfg, running_line
 from helpers.checks.report import Mistake
 from helpers.checks.run import TOLERANCE, Seen, run, run_backward, same
 
@@ -72,7 +71,7 @@ def recorded(
 def _recording(forward: Callable, name: str, calls: list[Call], files: Set[str]):
     def wrapper(*args, **kwargs):
         given = _copy(next(iter((*args, *kwargs.values())), None))
-        line = _line(files)
+        line = running_line(files)
         output = forward(*args, **kwargs)
         calls.append(Call(name, given, _copy(output), line))
         return output
@@ -82,13 +81,6 @@ def _recording(forward: Callable, name: str, calls: list[Call], files: Set[str])
 
 def _copy(value):
     return value.detach().clone() if isinstance(value, Tensor) else value
-
-
-def _line(files: Set[str]) -> str:
-    frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename not in files:
-        frame = frame.f_back
-    return crash.line_of(frame, frame.f_lineno) if frame else ""
 
 
 def right_calls(course: nn.Module, inputs: tuple[Tensor, ...]) -> list[Call]:

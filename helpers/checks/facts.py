@@ -1,5 +1,6 @@
 """What is certain of an answer that no mistake explains: facts, no guesses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +13,7 @@ from helpers.checks.general import mistake
 from helpers.checks.parameters import Built, build
 from helpers.checks.report import Mistake
 from helpers.checks.run import Seen, mutant_run, run, same
-from helpers.checks.trace import Recorder, RightValues, first_departure
+from helpers.checks.trace import Recorder, RightValues, first_departure, says_something
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,30 @@ def _right_values(look: Look) -> RightValues:
         values = [*look.case.inputs, *(step.value for step in recorder.steps)]
         look.case.made["right values"] = RightValues(values)
     return look.case.made["right values"]
+
+
+def of_equal_values(look: Look, found: list) -> list:
+    """Those wrong answers that make one of the same wrong numbers on the way.
+
+    Where an output is right but for NaN, NaN proves nothing: many roads lead there.
+    """
+
+    def numbers(run: Callable) -> list[Tensor]:
+        with quietly(), torch.no_grad(), Recorder() as recorder:
+            run()
+        return [step.value for step in recorder.steps if not step.value.isnan().any()]
+
+    right, case = _right_values(look), look.case
+    mine = numbers(lambda: run(look.built.runner, case))
+    wrong = [value for value in mine if says_something(value) and not right.has(value)]
+
+    def makes_one(mutant) -> bool:
+        answer = look.judgement.prepared(mutant.answer)
+        theirs = numbers(lambda: mutant_run(answer, look.judgement.own, case))
+        theirs = RightValues(theirs)
+        return any(theirs.has(value) for value in wrong)
+
+    return [mutant for mutant in found if not wrong or makes_one(mutant)]
 
 
 def _returns_a_step(look: Look) -> list[Mistake]:

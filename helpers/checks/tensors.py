@@ -92,14 +92,14 @@ class Judgement:
     @cached_property
     def own(self):
         """The course's answer, as a person's would be handed in."""
-        return self._prepared(self.check.compiled)
+        return self.prepared(self.check.compiled)
 
-    def _prepared(self, answer):
+    def prepared(self, answer):
         return self.kind.prepare(answer) if self.kind.prepare else answer
 
     def right_answers(self) -> Iterator:
         """The course's answer, and the page's in other idioms."""
-        return map(self._prepared, self.check.right_answers())
+        return map(self.prepared, self.check.right_answers())
 
     def target(self, case: Case) -> Tensor:
         """transformers' own output, or the course's."""
@@ -118,7 +118,7 @@ class Judgement:
     def _once(self, answer, case: Case, *view: Callable) -> Seen:
         key = answer, *view  # keeps the answer alive, so that no other takes its place
         if key not in case.made:
-            seen = mutant_run(self._prepared(answer), self.own, case, *view)
+            seen = mutant_run(self.prepared(answer), self.own, case, *view)
             case.made[key] = self._adapted(seen, case)
         return case.made[key]
 
@@ -237,14 +237,29 @@ class Judgement:
         if not found and self.check.pairs and not backward and not crashed:
             pairs = self.check.pairs_of_mutants()
             found = explain(pairs, self._unkept, cases, seen, equal)
+        bad = [i for i, c in enumerate(cases) if not self._right(c, seen[i])]
+        if found and bad and not any(self._tells(cases[i], seen[i]) for i in bad):
+            case = cases[bad[0]]
+            built = build(self.candidate, case)
+            look = facts.Look(self, built, case, seen[bad[0]])
+            found = facts.of_equal_values(look, found)
         if not found:
             return None
         mistakes, one_of = told(found, self.check.link)
         return Findings(tuple(mistakes), one_of)
 
+    def _tells(self, case: Case, seen: Seen) -> bool:
+        """Whether a wrong output differs from the right one where it is a number."""
+        mine, target = seen.output, self.target(case)
+        if not isinstance(mine, Tensor) or mine.shape != target.shape:
+            return True
+        mine, target = self.kind.view(mine), self.kind.view(target)
+        finite = mine.isfinite()
+        return not same(mine[finite], target[finite], self.kind.tolerance)
+
     def _unkept(self, answer, case: Case) -> Seen:
         """A pair on a case; there are too many of them to keep what they make."""
-        return self._adapted(mutant_run(self._prepared(answer), self.own, case), case)
+        return self._adapted(mutant_run(self.prepared(answer), self.own, case), case)
 
     def _wrong_values(self, builds, seen, bad, mistakes) -> Findings:
         used = [i for i, case in enumerate(self.cases) if case.explains]

@@ -151,6 +151,11 @@ def _fingerprint(value: Tensor) -> Tensor:
     return _fingerprints([value])[0][1]
 
 
+def says_something(value: Tensor) -> bool:
+    """Whether a value can be recognised: one number repeated could be anything."""
+    return _fingerprint(value).numel() > 0
+
+
 def _fingerprints(values: list[Tensor]) -> list[tuple[tuple, Tensor]]:
     """The same of several values of one size; with a key that equal ones share."""
     if values[0].is_complex() or not values[0].numel():
@@ -221,7 +226,7 @@ def first_departure(
     known = end and not end.fixed
     before = _ancestors(end) if known else {id(step) for step in recorder.steps}
     used = [step for step in recorder.steps if id(step) in before]
-    wrong = first_wrong(used, right)
+    wrong = _first_wrong(used, right)
     line = wrong.line if wrong else ""
     groups = [v if isinstance(v, dict) else {name: v} for name, v in stages.items()]
     names = [name for group in groups for name in group]
@@ -260,7 +265,7 @@ def _made(value: Values, used: list[Step]) -> bool:
     return any(several.has(step.value) for step in used)
 
 
-def first_wrong(used: list[Step], right: RightValues) -> Step | None:
+def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
     """The first step of the person's that is not right, nor leads to what is."""
     rounds: dict[tuple, list[Step]] = {}  # a loop makes a value piece by piece
     for step in used:

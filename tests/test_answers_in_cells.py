@@ -103,7 +103,8 @@ def put_in(cell) -> str:
         name = cell.source.split(" = ")[0]
         return f"{name} = _chosen.get({name!r}, {name})"
     large, small = "d_model=128, n_heads=8", "d_model=32, n_heads=2"
-    return cell.source.replace(large, small).replace("d_mlp=512", "d_mlp=32")
+    smaller = cell.source.replace(large, small).replace("d_mlp=256", "d_mlp=32")
+    return smaller.replace("d_mlp=512", "d_mlp=32")
 
 
 @pytest.fixture

@@ -61,8 +61,15 @@ MORE = {
         """
     ],
 }
-SLOW = {"speed-figure", "explorer-kinds-figure", "run-stories"}  # they use none
-WHOLE = 3  # so many sets go through all notebooks
+SLOW = {
+    "speed-figure",
+    "explorer-kinds-figure",
+    "run-stories",
+    "left-out-losses",
+    "certain",
+    "stack-depths",
+}  # they use none
+WHOLE = 1  # so many sets go through all notebooks
 # What passes and does not work everywhere: on a machine without a GPU; behind a
 # LayerNorm whose backward pass needs its input as it was.
 NOT_EVERYWHERE = ("cuda", "x += self.attn")

@@ -146,10 +146,6 @@ def test_every_right_answer_works_in_the_cells_that_use_it(quick, subtests):
                         cells.run(notebook, name, put_in, _chosen=chosen)
 
 
-def checks_name(check: str) -> str | None:
-    return getattr(getattr(checks, check), "answer", None)
-
-
 def loader(chosen: dict):
     """`my_code.load`, for a person whose answers are these."""
 

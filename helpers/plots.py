@@ -137,7 +137,7 @@ def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
 
 
 def broadcast(column, row) -> Figure:
-    """A column [rows, 1] and a row [columns], repeated until they fit, and their sum."""
+    """A column [rows, 1] and a row [columns], repeated to fit, and their sum."""
     column, row = np.asarray(column), np.asarray(row)
     shape = (len(column), len(row))
     figure, axes = new_figure(columns=3, width=9, height=2.2)

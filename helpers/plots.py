@@ -130,6 +130,30 @@ def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
     return figure
 
 
+def broadcast(column, row) -> Figure:
+    """A column [rows, 1] and a row [columns], repeated to fit, and their sum."""
+    column, row = np.asarray(column), np.asarray(row)
+    shape = (len(column), len(row))
+    figure, axes = new_figure(columns=3, width=9, height=2.2)
+    panels = {
+        "the column, to the right": (column, lambda i, j: j > 0),
+        "+ the row, downwards": (row, lambda i, j: i > 0),
+        "= the sum": (column + row, lambda i, j: False),
+    }
+    for ax, (title, (values, repeated)) in zip(axes[0], panels.items(), strict=True):
+        ax.imshow(np.ones(shape), cmap="gray", vmin=0, vmax=1)
+        for (i, j), value in np.ndenumerate(np.broadcast_to(values, shape)):
+            ink = {"color": GREY} if repeated(i, j) else {"color": BLUE, "size": 13}
+            ax.text(j, i, f"{value:g}", ha="center", va="center", **ink)
+        for edge in range(1, shape[0]):
+            ax.axhline(edge - 0.5, color=GREY, linewidth=0.5)
+        for edge in range(1, shape[1]):
+            ax.axvline(edge - 0.5, color=GREY, linewidth=0.5)
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.spines[:].set_visible(True)
+    return figure
+
+
 def token_bars(words: list[str], values, ylabel: str, title: str = "") -> Figure:
     """A bar for each token of a text, in rows, each token's text under its bar."""
     across = 20  # tokens in a row: more would not be readable

@@ -115,8 +115,8 @@ def test_several_solutions_in_one_cell():
 )
 def test_bad_markers_are_named_with_their_cell(source, words):
     with pytest.raises(EditionError, match=words) as caught:
-        blank(source, "02_layernorm, cell layernorm-exercise")
-    assert str(caught.value).startswith("02_layernorm, cell layernorm-exercise: ")
+        blank(source, "02_layernorm, cell layer_norm-exercise")
+    assert str(caught.value).startswith("02_layernorm, cell layer_norm-exercise: ")
     assert "\n" not in str(caught.value)
 
 

@@ -27,19 +27,19 @@ from notebook_tools import (
 # Wrong answers, each with the diagnosis that must stop the notebook:
 # (notebook, exercise cell), {(code of the solution, code in its place): slug}.
 WRONG = {
-    ("00_start_here", "next-token-exercise"): {("[:, -1]", ""): "all-positions"},
+    ("00_start_here", "next_token-exercise"): {("[:, -1]", ""): "all-positions"},
     ("01_building_blocks", "config-exercise"): {
         ("d_mlp: int", "d_mlp"): "no-annotation",
         ("n_heads: int = 12", "n_head: int = 12"): "renamed-field",
     },
-    ("01_building_blocks", "scale-and-shift-exercise"): {
+    ("01_building_blocks", "scale_and_shift-exercise"): {
         ("nn.Parameter(torch.ones(cfg.d_model))", "1.0"): "missing-parameter",
         ("super().__init__()", "pass"): "no-super-init",
     },
-    ("01_building_blocks", "mix-values-exercise"): {
+    ("01_building_blocks", "mix_values-exercise"): {
         ("batch key_pos n_heads", "batch position n_heads"): "values-not-tied",
     },
-    ("02_layernorm", "layernorm-exercise"): {
+    ("02_layernorm", "layer_norm-exercise"): {
         ("centred.pow(2).mean(", "residual.var("): "divides-by-n-minus-1",
         ("* self.w", ""): "weight-unused",
         ("return ", ""): "no-return",

@@ -95,7 +95,7 @@ def clean(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in cell.metadata.items() if key == "tags"}
-            | (FOLDED if cell.id == "setup" else {})
+            | (FOLDED if cell.source.startswith("# @title") else {})
         )
         cell.source = cell.source.strip("\n").rstrip()
         if cell.cell_type != "code":

@@ -287,47 +287,51 @@ def arcs(axes, weights, tokens: list[str], query: int, title=""):
 def learning_curves(
     looks: list[dict], levels: dict[str, float], floor: float | None
 ) -> Figure:
-    """Losses beside each head's induction score, over the same steps.
+    """Losses beside each head's look-back score, over the same steps.
 
-    A grey line stands where the best head has come half of its way.
+    A grey line stands where the head that ends highest has come half of its way.
 
     Args:
-        looks: one for each look at the run: "step", "train", "held_out" (nats per
-            token) and "induction" ([n_layers, n_heads]).
+        looks: one for each look at the run: "step", "train", "held_out", "said_before"
+            (nats per token) and "look_back" ([n_layers, n_heads]).
         levels: losses of simpler models, by name.
         floor: the loss that nobody can beat, where it is known.
     """
-    figure, axes = new_figure(columns=2, width=10, height=3.6)
+    figure, axes = new_figure(columns=2, width=10, height=4)
     left, right = axes[0]
     steps = [look["step"] for look in looks]
-    left.plot(steps, [look["train"] for look in looks], color=BLUE, label="training")
-    held_out = [look["held_out"] for look in looks]
-    left.plot(steps, held_out, "--", color=ORANGE, label="held-out")
-    for (name, level), line in zip(levels.items(), (":", "-.", (0, (5, 1)))):
-        left.axhline(level, color=GREY, linestyle=line, label=f"{name} {level:.2f}")
+    curves = {"train": "training", "held_out": "held-out", "said_before": "said before"}
+    for (key, label), colour, line in zip(curves.items(), COLOURS[:2] + (RED,), LINES):
+        values = [look[key] for look in looks]
+        left.plot(steps, values, color=colour, linestyle=line, label=label)
+    for (name, level), line in zip(levels.items(), (":", "-.", (0, (5, 1)), "-")):
+        style = {"color": GREY, "linestyle": line, "linewidth": 1}
+        left.axhline(level, label=f"{name} {level:.2f}", **style)
     if floor is not None:
         left.axhline(floor, color=GREEN, linewidth=2, label=f"floor {floor:.3f}")
-    left.set(xlabel="step", ylabel="loss, nats per token", yscale="log", title="loss")
-    ticks = [0.3, 0.5, 1, 2, 4, 7]
+    left.set(ylabel="loss, nats per token", yscale="log", title="loss")
+    ticks = [0.1, 0.3, 0.5, 1, 2, 4, 7]
     left.set_yticks(ticks, [str(tick) for tick in ticks])
     left.minorticks_off()
-    left.legend(fontsize=8)
-    right.set(xlabel="step", ylabel="induction score", title="where heads look")
+    left.legend(fontsize=8, loc="upper right")
+    right.set(ylabel="look-back score", title="where heads look")
+    for ax in axes[0]:
+        ax.set(xlabel="step", xscale="log")
     if not looks:  # the run was interrupted before the first
         return figure
     # [look, n_layers, n_heads]
-    induction = np.stack([np.asarray(look["induction"]) for look in looks])
-    for layer in range(induction.shape[1]):
+    scores = np.stack([np.asarray(look["look_back"]) for look in looks])
+    for layer in range(scores.shape[1]):
         style = {"color": COLOURS[layer], "linestyle": LINES[layer]}
-        lines = right.plot(steps, induction[:, layer], **style)
+        lines = right.plot(steps, scores[:, layer], **style)
         lines[0].set_label(f"layer {layer}")
-    best = induction.max(axis=(1, 2))
-    half = next((s for s, b in zip(steps, best) if b >= best.max() / 2), None)
-    for ax in axes[0] if half else ():
+    best = scores.reshape(len(looks), -1)[:, scores[-1].argmax()]
+    half = next(step for step, score in zip(steps, best) if score >= best[-1] / 2)
+    for ax in axes[0]:
         ax.axvline(half, color=GREY, linewidth=1, alpha=0.6)
     right.set_ylim(0, None)
     right.legend(fontsize=8, loc="upper left")
-    _name_best_heads(right, steps[-1], induction[-1])
+    _name_best_heads(right, steps[-1], scores[-1])
     return figure
 
 

@@ -9,7 +9,6 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,10 +22,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import model as course
 from helpers import stories
 from helpers.config import Config
+from helpers.heads import said_before
 from helpers.reference import SIZES, course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-FILLER = 0.02  # a token at more than this share of positions is no name or object
 IGNORED = -100  # the target where there is nothing to predict
 SAME = {  # in each block: Hugging Face's name, and ours for the same tensor
     "ln_1.weight": "ln1.w",
@@ -221,84 +220,58 @@ class HeldOut:
             many += count
         return total / many
 
+    @torch.no_grad()
+    def losses(self, model: nn.Module, words: Tensor) -> tuple[float, float]:
+        """The loss where the coming token is one of `words`, said before; elsewhere."""
+        model.eval()
+        again, elsewhere = [], []
+        for tokens, targets in self.batches:
+            losses = F.cross_entropy(model(tokens).mT, targets, reduction="none")
+            said = said_before(tokens, targets, words).any(dim=-1)
+            again.append(losses[said])
+            elsewhere.append(losses[~said & (targets != IGNORED)])
+        return torch.cat(again).mean().item(), torch.cat(elsewhere).mean().item()
+
 
 def baselines(
-    tokenizer, held_out: HeldOut, n: int = 2000, start: str = "story"
+    tokenizer, held_out: HeldOut, n: int = 8000, start: str = "story"
 ) -> dict[str, float]:
-    """The held-out loss of three models that only count, in nats per token.
+    """The held-out loss of four models that only count, in nats per token.
 
-    The bigram's counts are mixed with the unigram's, so that a pair that was never
-    seen is not impossible.
+    The last knows what follows a token at a position. Each one's counts are mixed with
+    those of the one before, so that what was never seen is not impossible.
     """
     d_vocab, end = len(tokenizer), tokenizer.eos_token_id
     texts = write("counts", n, start)
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    single, pairs = Counter(), Counter()
+    single, pairs, before = Counter(), Counter(), Counter()
     for row in rows:
-        single.update([*row, end])  # as often before another token as after one
-        pairs.update(pairwise([end, *row, end]))
+        single.update([*row, end])
+        for place, (a, b) in enumerate(pairwise([end, *row, end])):
+            pairs.update([(a, b), (place, a, b)])
+            before.update([a, (place, a)])
     many = single.total() + 0.1 * d_vocab
 
-    def unigram(a, b):
+    def unigram(place, a, b):
         return (single[b] + 0.1) / many
 
-    def bigram(a, b):
-        return (pairs[a, b] + unigram(a, b)) / (single[a] + 1)
+    def bigram(place, a, b):
+        return (pairs[a, b] + unigram(place, a, b)) / (before[a] + 1)
+
+    def placed(place, a, b):
+        return (pairs[place, a, b] + bigram(place, a, b)) / (before[place, a] + 1)
 
     counted = [
-        (int(a), int(b))
+        (place, int(tokens[row, place]), int(targets[row, place]))
         for tokens, targets in held_out.batches
-        for a, b in zip(tokens[targets != IGNORED], targets[targets != IGNORED])
+        for row, place in (targets != IGNORED).nonzero().tolist()
     ]
-    losses = {"uniform": math.log(d_vocab)}
-    for p in (unigram, bigram):
-        total = -sum(math.log(p(a, b)) for a, b in counted)
-        losses[p.__name__] = total / len(counted)
-    return losses
-
-
-@torch.no_grad()
-def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Every head's pattern: [n_layers, batch, n_heads, query_pos, key_pos].
-
-    Computed from what each Attention is given and its own weights, so it works with
-    any class of the course's parameter names.
-    """
-    seen = []
-    # By name: blocks may be in any container.
-    names = [f"blocks.{i}.attn" for i in range(model.cfg.n_layers)]
-    layers = [model.get_submodule(name) for name in names]
-    with ExitStack() as hooks:
-        for attn in layers:
-            hook = attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-            hooks.enter_context(hook)
-        model.eval()(tokens)
-    patterns = []
-    for attn, x in zip(layers, seen):
-        q = course.attention_projections(x, attn.W_Q, attn.b_Q)
-        k = course.attention_projections(x, attn.W_K, attn.b_K)
-        scores = course.apply_causal_mask(course.attention_scores(q, k))
-        patterns.append(course.attention_pattern(scores))
-    return torch.stack(patterns)
-
-
-def induction_scores(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
-    """How much each head looks at the earlier place that holds the coming token.
-
-    Averaged over the positions whose next token has occurred before, common ones (over
-    2% of all) apart: so names, objects, colours. [n_layers, n_heads], from 0 to 1.
-    """
-    patterns = attention_patterns(model, tokens)
-    counted = targets != IGNORED
-    often = torch.bincount(targets[counted], minlength=model.cfg.d_vocab)
-    rare = (often < FILLER * counted.sum())[targets.clamp(min=0)] & counted
-    holds = tokens[:, None, :] == targets[:, :, None]  # [batch, query_pos, key_pos]
-    holds &= torch.ones_like(holds[0]).tril()
-    asked = holds.any(dim=-1) & rare  # [batch, query_pos]
-    # [n_layers, batch, n_heads, query_pos, key_pos] -> [..., query_pos]
-    looked = (patterns * holds[None, :, None]).sum(dim=-1)
-    looked = looked.transpose(1, 2)[:, :, asked]  # [n_layers, n_heads, asked]
-    return looked.mean(dim=-1)
+    names = {"unigram": unigram, "bigram": bigram, "token + position": placed}
+    losses = {
+        name: -sum(math.log(p(*at)) for at in counted) / len(counted)
+        for name, p in names.items()
+    }
+    return {"uniform": math.log(d_vocab), **losses}
 
 
 def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:

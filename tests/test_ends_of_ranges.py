@@ -82,7 +82,7 @@ def own_text(path) -> dict:
     def mine(cell):
         return cell.source.replace("MY_TEXT = None", f"MY_TEXT = {str(path)!r}")
 
-    return cells.run(notebook, "09", mine, Config=Config, FULL=False, STEPS=2, **names)
+    return cells.run(notebook, "09", mine, Config=Config, SHORT=True, STEPS=2, **names)
 
 
 def test_a_short_text_of_ones_own(tmp_path, capsys):

@@ -107,37 +107,37 @@ WRONG = {
     ("08_generation", "temperature-exercise"): {
         ("logits / temperature", "logits * temperature"): "temperature-multiplied",
     },
-    ("08_generation", "top-k-exercise"): {
+    ("08_generation", "top_k-exercise"): {
         ("logits < kth", "logits <= kth"): "kth-removed"
     },
-    ("08_generation", "repetition-exercise"): {
+    ("08_generation", "repetition_penalty-exercise"): {
         ("seen * penalty", "seen / penalty"): "divides-negative-logits",
     },
-    ("08_generation", "cached-transformer-exercise"): {
+    ("08_generation", "cached_transformer-exercise"): {
         ("W_pos[past : past + tokens.shape[1]]", "W_pos[: tokens.shape[1]]"): (
             "position-not-offset"
         ),
     },
-    ("09_training", "batches-exercise"): {
+    ("09_training", "make_batch-exercise"): {
         ("longest + 1), -100)", "longest + 1), end)"): "padding-counted",
     },
-    ("09_training", "loss-exercise"): {
+    ("09_training", "batch_loss-exercise"): {
         (", ignore_index=-100", ', reduction="sum"'): "sum-not-mean",
     },
-    ("09_training", "adamw-exercise"): {
+    ("09_training", "parameter_groups-exercise"): {
         ('name.split(".")[-1].startswith("W_")', "learned[name].dim() > 1"): (
             "decay-on-attention-biases"
         ),
     },
-    ("09_training", "schedule-exercise"): {
+    ("09_training", "learning_rate-exercise"): {
         ("update = step + 1", "update = step"): "starts-at-zero",
     },
-    ("09_training", "clipping-exercise"): {
+    ("09_training", "clip_gradients-exercise"): {
         ("grad.mul_(max_norm / norm)", "grad.clamp_(-max_norm, max_norm)"): (
             "clips-by-value"
         ),
     },
-    ("09_training", "loop-exercise"): {
+    ("09_training", "train_step-exercise"): {
         ("    optimizer.zero_grad()\n", ""): "no-zero-grad",
         ("    model.train()\n", ""): "no-train-mode",
     },

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from helpers import Config, editions, pretrain, stories, training
+from helpers import Config, editions, heads, pretrain, stories, training
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "09_training.ipynb"
 CFG = Config(
@@ -85,7 +85,7 @@ def go(loop, run, tokenizer, steps=8, look=None):
         ),
         rate_at=lambda step: training.learning_rate(step, 8, 1e-2, 1e-4, 2),
         look=look,
-        every=1,
+        look_at=range(1, steps),
     )
 
 
@@ -131,7 +131,9 @@ def test_baselines_stand_in_order_above_the_floor(tokenizer):
     levels = training.baselines(tokenizer, held_out, n=500)
     floor = stories.entropy_per_token(tokenizer)
     assert levels["uniform"] == math.log(len(tokenizer))
-    assert levels["uniform"] > levels["unigram"] > levels["bigram"] > 2 * floor
+    assert list(levels.values()) == sorted(levels.values(), reverse=True)
+    assert list(levels)[-1] == "token + position"
+    assert levels["token + position"] > 2 * floor
     assert abs(held_out.own - floor) < 0.05
     new = training.new_model(CFG)
     assert abs(held_out.loss(new) - math.log(CFG.d_vocab)) < 0.2
@@ -146,18 +148,40 @@ def test_a_new_model_does_not_depend_on_what_the_class_does(tokenizer):
     assert not a.unembed.b_U.requires_grad
 
 
-def test_induction_scores_find_a_head_that_copies(monkeypatch):
-    tokens = torch.tensor([[0, 1, 2, 3, 1, 2]])
-    targets = torch.tensor([[1, 2, 3, 1, 2, 4]])
-    pattern = torch.zeros(1, 1, 2, 6, 6)
+def test_look_back_scores_find_a_head_that_copies(monkeypatch):
+    tokens = torch.tensor([[0, 1, 2, 3, 1, 2, 5]])
+    targets = torch.tensor([[1, 2, 3, 1, 2, 5, 0]])  # 0: the end, which is no word
+    pattern = torch.zeros(1, 1, 2, 7, 7)
     pattern[..., 0] = 1.0  # both heads rest on the start,
-    pattern[0, 0, 1, 3] = torch.eye(6)[1]  # one looks at what comes next
-    pattern[0, 0, 1, 4] = torch.eye(6)[2]
-    monkeypatch.setattr(training, "attention_patterns", lambda m, t: pattern)
-    monkeypatch.setattr(training, "FILLER", 1.0)
-    model = training.new_model(CFG)
-    scores = training.induction_scores(model, tokens, targets)
+    pattern[0, 0, 1, 3] = torch.eye(7)[1]  # one looks at what comes next
+    pattern[0, 0, 1, 4] = torch.eye(7)[2]
+    monkeypatch.setattr(heads, "attention_patterns", lambda m, t: pattern)
+    words = torch.tensor([1, 2, 3, 5])
+    scores = heads.look_back_scores(training.new_model(CFG), tokens, targets, words)
     assert scores.tolist() == [[0.0, 1.0]]
+
+
+def test_words_to_repeat_are_single_tokens(tokenizer):
+    words = tokenizer.convert_ids_to_tokens(heads.words_to_repeat(tokenizer))
+    assert {"ĠAnna", "ĠTom", "Ġred", "Ġball", "Ġhat", "Ġkitten", "Ġuncle"} <= set(words)
+    assert "Ġ" not in words
+
+
+def test_a_head_that_is_switched_off_writes_nothing(tokenizer):
+    model = training.new_model(CFG)
+    without = heads.switched_off(model, [(1, 0)])
+    tokens, _ = training.encode(training.write("off", 2), tokenizer)
+    written = []
+    for each in (model, without):
+        attn = each.get_submodule("blocks.1.attn")
+        attn.register_forward_hook(lambda _, args, out: written.append(out))
+        each(tokens)
+    z = torch.zeros(CFG.n_heads, CFG.d_head, CFG.d_model)
+    z[1] = model.blocks[1].attn.W_O[1].detach()
+    model.blocks[1].attn.W_O.data.copy_(z)  # the other head alone
+    model(tokens)
+    assert torch.equal(written[1], written[2])
+    assert not torch.equal(written[0], written[1])
 
 
 def test_a_tokenizer_of_ones_own_encodes_any_text():

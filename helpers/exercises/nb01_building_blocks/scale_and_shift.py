@@ -5,26 +5,17 @@ from torch import Tensor
 from helpers.checks.case import Case, noise
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
+from helpers.exercises.course import STREAM, exercise
 from helpers.exercises.nb01_building_blocks.warm_ups import residual, sources
 
 
 def cases() -> list[Case]:
     """The residual stream, with weights and a centre that hide nothing."""
     made = []
-    for source, detail in sources():
+    for source in sources():
         w, b, centre = (noise(source.cfg.d_model, seed=seed) for seed in (1, 2, 3))
-        made.append(
-            Case(
-                source=source.label,
-                detail=detail,
-                cfg=source.cfg,
-                inputs=(residual(source),),
-                params={"w": w, "b": b},
-                buffers={"centre": centre},
-                grad=not detail,
-            )
-        )
+        more = {"params": {"w": w, "b": b}, "buffers": {"centre": centre}}
+        made.append(source.case(residual(source), **more))
     return made
 
 
@@ -32,25 +23,14 @@ def fresh(parameters: dict[str, Tensor]) -> Mistake | None:
     """Where a new ScaleAndShift should start: w at 1, b at 0."""
     for name, value in {"w": 1, "b": 0}.items():
         if not parameters[name].eq(value).all():
-            return Mistake(
-                "wrong-starting-values",
-                "The computation is right, and the starting values are not: "
-                f"`{name}` starts at {value}, so that a new ScaleAndShift changes "
-                "nothing.",
-                "`nn.Parameter(torch.ones(...))` for w, "
-                "`nn.Parameter(torch.zeros(...))` for b",
-            )
+            told = "The computation is right, and the starting values are not: "
+            told += f"`{name}` starts at {value}, so that a new ScaleAndShift changes "
+            told += "nothing."
+            hint = "`nn.Parameter(torch.ones(...))` for w, "
+            hint += "`nn.Parameter(torch.zeros(...))` for b"
+            return Mistake("wrong-starting-values", told, hint)
     return None
 
 
-check = exercise(
-    __file__,
-    "ScaleAndShift",
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_model"),
-        fresh=fresh,
-        against="the target",
-    ),
-    keep=False,
-)
+kind = Tensors(cases, STREAM, fresh=fresh, against="the target")
+check = exercise(__file__, "ScaleAndShift", kind, keep=False)

@@ -4,33 +4,19 @@ A warm-up is a function that rearranges, or multiplies, what a GPT-2 has at hand
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 
 from torch import Tensor
 
-from helpers.checks.case import Case
 from helpers.checks.check import Check
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import Source, exercise, loaded, stirred
 
-Take = Callable[[Source], tuple[Tensor, ...]]
 
-
-@cache
-def _single(reference) -> Source:
-    """One text of one token, where a wrong axis of size 1 is easily overlooked."""
-    source = stirred()
-    tokens = source.tokens[:1, :1]
-    logits, activations = reference.run_with_cache(tokens)
-    return replace(source, tokens=tokens, logits=logits, cache=activations)
-
-
-def sources() -> list[tuple[Source, str]]:
-    """Models that have been run, and what is special about the text."""
+def sources() -> list[Source]:
+    """The second is one token, where a wrong axis of size 1 is easily overlooked."""
     small = stirred()
-    one = _single(small.reference)
-    return [(small, ""), (one, "on a single position"), (loaded(), "")]
+    single = small.on(small.tokens[:1, :1], "on a single position")
+    return [small, single, loaded()]
 
 
 def residual(source: Source) -> Tensor:
@@ -46,7 +32,7 @@ def attention(source: Source, *names: str) -> tuple[Tensor, ...]:
 def warm_up(
     file: str,
     answer: str,
-    take: Take,
+    take: Callable[[Source], tuple[Tensor, ...]],
     axes: str,
     against: str = "the target",
     gradients: bool = True,
@@ -64,18 +50,13 @@ def warm_up(
         extra: keyword arguments of the answer, each made of the model.
     """
 
-    def cases() -> list[Case]:
-        return [
-            Case(
-                source=source.label,
-                detail=detail,
-                cfg=source.cfg,
-                inputs=take(source),
-                extra={name: of(source) for name, of in extra.items()},
-                grad=gradients and not detail,
-            )
-            for source, detail in sources()
-        ]
+    def cases():
+        made = []
+        for source in sources():
+            more = {"extra": {name: of(source) for name, of in extra.items()}}
+            more |= {} if gradients else {"grad": False}
+            made.append(source.case(*take(source), **more))
+        return made
 
     kind = Tensors(cases, axes=tuple(axes.split()), against=against)
     return exercise(file, answer, kind, keep=False)

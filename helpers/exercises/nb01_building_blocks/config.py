@@ -129,13 +129,12 @@ def _field(candidate: type, field, name: str, spare: list[str]) -> Found | None:
     if not _has_default(field):
         is_value = annotations.get(name) in (want, str(want))
         return "value-as-annotation" if is_value else "no-default", line
-    value = field.default
-    if value is dataclasses.MISSING:
-        value = field.default_factory()
+    factory = field.default is dataclasses.MISSING
+    value = field.default_factory() if factory else field.default
     if type(value) is type(want) and value == want or want is False and not value:
         return None
     words = (*line, repr(value))
-    if isinstance(value, tuple) and value == (want,):
+    if value == (want,):
         return "trailing-comma", words
     if isinstance(value, str):
         return "default-is-text", words
@@ -153,10 +152,8 @@ def _swapped(have: dict) -> list[Found]:
     """Two fields with each other's defaults, and nothing else wrong with them."""
     value = {name: field.default for name, field in have.items()}
     off = [name for name, want in WANTED.items() if value.get(name) != want]
-    if len(off) != 2:
-        return []
     wanted = [WANTED[name] for name in off]
-    if [value.get(name) for name in off] != wanted[::-1]:
+    if len(off) != 2 or [value.get(name) for name in off] != wanted[::-1]:
         return []
     return [("defaults-swapped", (*off, *map(str, wanted)))]
 
@@ -180,16 +177,10 @@ def _notes(candidate: type) -> list[str]:
     for name, kind in _annotations(candidate).items():
         value = getattr(made, name, None)
         if kind in (int, float, bool, str) and not isinstance(value, kind):
-            notes.append(
-                f"`{name}` is annotated {kind.__name__} and holds {value!r}; Python "
-                "does not mind, readers do"
-            )
+            told = f"`{name}` is annotated {kind.__name__} and holds {value!r}; Python "
+            notes.append(told + "does not mind, readers do")
     return notes
 
 
-check = exercise(
-    __file__,
-    Config,
-    Fields(),
-    scope={"field": dataclasses.field, "ClassVar": ClassVar},
-)
+scope = {"field": dataclasses.field, "ClassVar": ClassVar}
+check = exercise(__file__, Config, Fields(), scope=scope)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from helpers import model
 from helpers.checks.case import Case
@@ -46,16 +47,22 @@ def stages(case: Case) -> dict:
         model.attention_projections(x, p[f"W_{letter}"], p[f"b_{letter}"])
         for letter in "QKV"
     )
-    plain = k - p["b_K"]
-    scores = tuple(model.attention_scores(q, keys) for keys in (k, plain))
+    scores = tuple(model.attention_scores(q, keys) for keys in (k, k - p["b_K"]))
     masked = tuple(map(model.apply_causal_mask, scores))
-    pattern = model.attention_pattern(masked[0])
-    z = model.attention_values(pattern, v)
     return {
         "side by side": {"the queries q": q, "the keys k": k, "the values v": v},
         # scaled now, or after the mask
         "the scores": (*scores, *(s * math.sqrt(case.cfg.d_head) for s in scores)),
         "the scaled and masked scores": masked,
+        **after_the_mask(masked[0], v, p),
+    }
+
+
+def after_the_mask(masked: Tensor, v: Tensor, p: dict[str, Tensor]) -> dict:
+    """The other steps, as the notebook calls them."""
+    pattern = model.attention_pattern(masked)
+    z = model.attention_values(pattern, v)
+    return {
         "the pattern": pattern,
         "the mixed values z": z,
         "the output": model.attention_output(z, p["W_O"], p["b_O"]),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from helpers.checks import crash
 from helpers.checks.explain import told as mistakes_of
+from helpers.checks.general import mistake
 from helpers.checks.report import Findings, Mistake
 from helpers.checks.run import same
 from helpers.exercises.course import Source, exercise, loaded, stirred
@@ -26,11 +27,6 @@ SAME = {  # as the notebook gives it: of each block, their name and ours
 
 Weights = dict[str, Tensor]
 
-_NO_RETURN = Mistake(
-    "no-return",
-    "Your code returns None: the dictionary is filled and dropped.",
-    "end with `return ours`",
-)
 _WRITES = Mistake(
     "changes-its-input",
     "Your code writes into the dictionary or the tensors that it was given.",
@@ -77,19 +73,17 @@ def _tied(source: Source) -> Weights:
 
 def _no_such_name(error: KeyError, candidate, hf: Weights) -> Mistake:
     missing = str(error.args[0]) if error.args else ""
-    close = [n for n in hf if missing and (n.endswith(missing) or missing in n)]
-    return Mistake(
-        "no-such-name",
-        f"Your code looks for `{missing}`, and there is no such name.",
-        f"there is `{close[0]}`" if close else "print `list(hf)` to see the names",
-        line=crash.describe(error, candidate).line,
-    )
+    close = [n for n in hf if missing and missing in n]
+    told = f"Your code looks for `{missing}`, and there is no such name."
+    hint = f"there is `{close[0]}`" if close else "print `list(hf)` to see the names"
+    line = crash.describe(error, candidate).line
+    return Mistake("no-such-name", told, hint, line=line)
 
 
 def _found(check, mine: object, hf: Weights, cfg) -> list[Mistake]:
     """The page's mistakes whose every trace is in the answer, then what else is off."""
     if mine is None:
-        return [_NO_RETURN]
+        return [mistake("no-return")]
     if not isinstance(mine, dict):
         what = f"Your code returns {type(mine).__name__}, not a dictionary."
         return [Mistake("not-a-dict", what)]
@@ -135,10 +129,8 @@ def _facts(mine: dict, off: set[str], right: Weights) -> list[Mistake]:
     for name in spare[:3]:
         what = f"`{name}` is no parameter of our model."
         found.append(Mistake("extra-name", what, "leave it out"))
-    more = len(found) - 5
-    if more < 2:
-        return found
-    return [*found[:5], Mistake("more", f"… and {more} more entries are wrong.")]
+    more = Mistake("more", f"… and {len(found) - 5} more entries are wrong.")
+    return [*found[:5], more] if len(found) > 6 else found
 
 
 def _once(names: set[str]) -> list[str]:
@@ -159,14 +151,13 @@ def _fact(name: str, mine: dict, right: Weights, spare: list[str]) -> Mistake:
         hint = "the model's own list of names: `DemoTransformer(cfg).state_dict()`"
         return Mistake("missing-name", what, hint)
     value, hint = mine[name], ""
-    other = next((n for n, p in right.items() if n != name and _equal(value, p)), None)
     if not isinstance(value, Tensor):
         slug, told = "not-a-tensor", f"is {type(value).__name__}, not a tensor"
     elif value.shape != goal.shape:
         have, want = list(value.shape), list(goal.shape)
         slug, told = "wrong-shape", f"has shape {have}; it should be {want}"
-    elif other:
-        slug, told = "wrong-tensor", f"holds what belongs to `{other}`"
+    elif other := [n for n, p in right.items() if n != name and _equal(value, p)]:
+        slug, told = "wrong-tensor", f"holds what belongs to `{other[0]}`"
     else:
         slug = "wrong-values"
         told = "has the right shape, and its numbers are not in the right places"
@@ -174,10 +165,5 @@ def _fact(name: str, mine: dict, right: Weights, spare: list[str]) -> Mistake:
     return Mistake(slug, f"`{shown}` {told}.", hint)
 
 
-check = exercise(
-    __file__,
-    "to_course_names",
-    Names(),
-    scope={"SAME": SAME, "split_c_attn": split_c_attn.check.own},
-    keep=False,
-)
+scope = {"SAME": SAME, "split_c_attn": split_c_attn.check.own}
+check = exercise(__file__, "to_course_names", Names(), scope=scope, keep=False)

@@ -8,6 +8,7 @@ from helpers import model
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import STREAM, Source, exercise
+from helpers.exercises.nb04_attention.attention import after_the_mask
 from helpers.exercises.nb04_attention.runs import stream
 from helpers.exercises.nb08_generation.pieces import cases, in_pieces
 from helpers.generation import CachedAttention, LayerCache, apply_cached_mask, project
@@ -27,16 +28,12 @@ def stages(case: Case) -> dict[str, Tensor | tuple | dict]:
     k, v = (project(x, p[f"W_{n}"], p[f"b_{n}"]) for n in "KV")
     scores = model.attention_scores(q, k)
     masked = apply_cached_mask(scores)
-    pattern = masked.softmax(-1)
-    z = model.attention_values(pattern, v)
     return {
         "q, k and v": {"q": q, "k": k[:, -new:], "v": v[:, -new:]},
         "the cache": {"the cached keys": k, "the cached values": v},
         "the scores": (scores, scores * q.shape[-1] ** 0.5),
         "the masked scores": masked,
-        "the pattern": pattern,
-        "z": z,
-        "the output": model.attention_output(z, p["W_O"], p["b_O"]),
+        **after_the_mask(masked, v, p),
     }
 
 

@@ -97,14 +97,12 @@ class Draws:
 
     def _explained(self, check, seen: list[Tensor | Exception]) -> Findings | None:
         """The wrong answers that draw each token as often, or stop as this one does."""
-        found = [
-            mutant
-            for mutant in check.mutants
-            if all(
-                _alike(mine, self._drawn_by(mutant.answer, i))
-                for i, mine in enumerate(seen)
-            )
-        ]
+
+        def fits(mutant) -> bool:
+            pairs = ((mine, self._drawn_by(mutant, i)) for i, mine in enumerate(seen))
+            return all(_alike(mine, other) for mine, other in pairs)
+
+        found = [mutant for mutant in check.mutants if fits(mutant.answer)]
         mistakes, one_of = told(found, check.link)
         return Findings(tuple(mistakes), one_of) if found else None
 
@@ -131,18 +129,15 @@ def _line(check, candidate, logits: Tensor) -> str | None:
     What comes out differently in a second call is drawn, and tells nothing.
     """
     logits = logits.repeat(8, 1)
-    right = [
-        step.value
-        for answer in check.right_answers()
-        for step in _recorded(answer, logits, SEEDS[0])[0].steps
-    ]
+    made = [_recorded(f, logits, SEEDS[0])[0].steps for f in check.right_answers()]
+    right = RightValues(step.value for steps in made for step in steps)
     files = crash.files_of(candidate)
     recorder, drawn = _recorded(candidate, logits, SEEDS[0], files)
     second, _ = _recorded(candidate, logits, SEEDS[1], files)
     pairs = zip(recorder.steps, second.steps)
     recorder.steps = [one for one, two in pairs if same(one.value, two.value)]
     stages = {"the probabilities": logits.softmax(-1)}
-    return first_departure(stages, recorder, drawn, RightValues(right)).line or None
+    return first_departure(stages, recorder, drawn, right).line or None
 
 
 def _recorded(answer, logits: Tensor, seed: int, files=frozenset()):
@@ -162,8 +157,10 @@ def _frequencies(drawn: Tensor, logits: Tensor) -> Tensor:
 
 
 def _alike(a: Tensor | Exception, b: Tensor | Exception) -> bool:
-    """The same words of two errors; of two sets of draws, a difference that is chance:
-    5.5 standard deviations at one of 36 tokens are about once in a million times."""
+    """Two errors of the same words; two sets of draws that differ by chance.
+
+    5.5 standard deviations at one of 36 tokens come about once in a million times.
+    """
     if isinstance(a, Exception) or isinstance(b, Exception):
         return type(a) is type(b) and str(a) == str(b)
     middle = (a + b) / 2

@@ -4,7 +4,6 @@ from helpers.exercises.nb01_building_blocks.warm_ups import warm_up
 
 check = warm_up(
     __file__,
-    "next_token",
     lambda source: (source.logits,),
     axes="batch",
     against="the likeliest token",

@@ -6,7 +6,7 @@ from helpers.checks.case import Case, noise
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import STREAM, exercise
-from helpers.exercises.nb01_building_blocks.warm_ups import residual, sources
+from helpers.exercises.nb01_building_blocks.warm_ups import of, sources
 
 
 def cases() -> list[Case]:
@@ -15,7 +15,7 @@ def cases() -> list[Case]:
     for source in sources():
         w, b, centre = (noise(source.cfg.d_model, seed=seed) for seed in (1, 2, 3))
         more = {"params": {"w": w, "b": b}, "buffers": {"centre": centre}}
-        made.append(source.case(residual(source), **more))
+        made.append(source.case(*of("hook_resid_pre")(source), **more))
     return made
 
 

@@ -1,11 +1,8 @@
 """What an answer to `split_heads` is compared with."""
 
-from helpers.exercises.nb01_building_blocks.warm_ups import residual, warm_up
+from helpers.exercises.nb01_building_blocks.warm_ups import of, warm_up
 
+axes = "batch position n_heads d_head"
 check = warm_up(
-    __file__,
-    "split_heads",
-    lambda source: (residual(source),),
-    axes="batch position n_heads d_head",
-    n_heads=lambda source: source.cfg.n_heads,
+    __file__, of("hook_resid_pre"), axes, n_heads=lambda source: source.cfg.n_heads
 )

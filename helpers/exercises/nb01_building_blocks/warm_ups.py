@@ -4,6 +4,7 @@ A warm-up is a function that rearranges, or multiplies, what a GPT-2 has at hand
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -19,19 +20,18 @@ def sources() -> list[Source]:
     return [small, single, loaded()]
 
 
-def residual(source: Source) -> Tensor:
-    """The residual stream before the first block: [batch, position, d_model]."""
-    return source.cache["blocks.0.hook_resid_pre"]
+def of(*names: str) -> Callable[[Source], tuple[Tensor, ...]]:
+    """Activations and weights of the first block: "attn.hook_q", "attn.W_Q"."""
 
+    def take(source: Source) -> tuple[Tensor, ...]:
+        known = source.cache | source.weights
+        return tuple(known[f"blocks.0.{name}"] for name in names)
 
-def attention(source: Source, *names: str) -> tuple[Tensor, ...]:
-    """What the first attention layer makes: q, k, v, z, or the pattern."""
-    return tuple(source.cache[f"blocks.0.attn.hook_{name}"] for name in names)
+    return take
 
 
 def warm_up(
     file: str,
-    answer: str,
     take: Callable[[Source], tuple[Tensor, ...]],
     axes: str,
     against: str = "the target",
@@ -41,8 +41,7 @@ def warm_up(
     """The check of a warm-up; its cases are what `take` finds in each model.
 
     Args:
-        file: `__file__` of the exercise.
-        answer: the function's name.
+        file: `__file__` of the exercise, which has the function's name.
         take: the inputs, from a model that has been run.
         axes: names of the output's axes.
         against: what a passing answer equals.
@@ -53,10 +52,10 @@ def warm_up(
     def cases():
         made = []
         for source in sources():
-            more = {"extra": {name: of(source) for name, of in extra.items()}}
+            more = {"extra": {name: make(source) for name, make in extra.items()}}
             more |= {} if gradients else {"grad": False}
             made.append(source.case(*take(source), **more))
         return made
 
     kind = Tensors(cases, axes=tuple(axes.split()), against=against)
-    return exercise(file, answer, kind, keep=False)
+    return exercise(file, Path(file).stem, kind, keep=False)

@@ -54,24 +54,22 @@ def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
     steps, model = {}, case.extra["model"]
     n_beams, beams, scores = case.extra["n_beams"], case.inputs[0], torch.zeros(1)
     for i in range(case.extra["n_new"]):
-        logits = model(beams)[:, -1]
-        log_probs = logits.log_softmax(-1)
+        log_probs = model(beams)[:, -1].log_softmax(-1)
         totals = scores[:, None] + log_probs
         scores, best = totals.flatten().topk(n_beams)
         beam, token = best // totals.shape[-1], best % totals.shape[-1]
         beams = torch.cat([beams[beam], token[:, None]], dim=1)
         steps |= {
-            f"the last position's logits in step {i + 1}": _also(logits, n_beams),
-            f"the log probabilities in step {i + 1}": _also(log_probs, n_beams),
+            # from beams that begin as copies, or that are read one by one, too
+            f"the log probabilities in step {i + 1}": (
+                log_probs,
+                log_probs[:1].expand(n_beams, -1),
+                log_probs[0],
+            ),
             f"the totals in step {i + 1}": totals,
             f"the scores of the best in step {i + 1}": scores,
         }
     return steps or {"the prompt": case.inputs[0]}
-
-
-def _also(rows: Tensor, n_beams: int) -> tuple[Tensor, ...]:
-    """What beams make that begin as copies, or that are read one by one."""
-    return rows, rows[:1].expand(n_beams, -1), rows[0]
 
 
 kind = Tensors(

@@ -36,63 +36,55 @@ class Draws:
 
     Attributes:
         contests: makes the logits, [row, d_vocab] each.
-        facts: what frequencies that no mistake explains show for certain, given them
-            and the logits.
+        facts: what frequencies show for certain, given them and the logits.
     """
 
     contests: Callable[[], list[Tensor]]
-    facts: Callable[[list[Tensor], list[Tensor]], list[Mistake]] | None = None
+    facts: Callable[[list[Tensor], list[Tensor]], list[Mistake]]
     _made: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def judge(self, check, candidate) -> Findings:
         """Everything that can be said of an answer."""
-        contests, seen, notes = self.contests(), [], []
+        contests, seen = self.contests(), []
         for logits, seed in zip(contests, SEEDS, strict=True):
             many = _often(logits)
-            before = many.clone()
             try:
                 drawn = _seeded(candidate, many, seed)
             except Exception as error:
                 if crash.left_blank(error):
                     return check.to_do(candidate)
-                told = Findings((crash.describe(error, candidate),))
-                return self._explained(check, [*seen, error]) or told
-            if not torch.equal(many, before):
-                case, files = Case("", None, (logits,)), crash.files_of(candidate)
-                written = again.line_that_writes(candidate, case, files)
-                return Findings((crash.writes(written),))
-            odd = _not_tokens(drawn, many)
-            if odd:
+                found = self._explained(check, [*seen, error])
+                return found or Findings((crash.describe(error, candidate),))
+            if not torch.equal(many, _often(logits)):
+                given = candidate, Case("", None, (logits,)), crash.files_of(candidate)
+                return Findings((crash.writes(again.line_that_writes(*given)),))
+            if odd := _not_tokens(drawn, many):
                 return Findings((odd,))
-            if drawn.ndim == 1:
-                notes.append("[batch, 1] instead of [batch] is ready for `torch.cat`")
             seen.append(_frequencies(drawn, logits))
-        targets = [logits.softmax(-1) for logits in contests]
-        if any((a - b).abs().max() > bound(9) for a, b in zip(seen, targets)):
+        off = [(a - b.softmax(-1)).abs().max() for a, b in zip(seen, contests)]
+        if max(off) > bound(9):
             found = self._explained(check, seen)
             return found or self._narrowed(check, candidate, seen)
         if torch.equal(*(_seeded(candidate, many[:100], seed) for seed in SEEDS)):
             return Findings((mistake("same-draws-every-time"),))
-        summary = (
-            f"{DRAWS} draws for each of three distributions: every token as often as "
-            f"its probability says, within {bound(9):.3f}. A right answer would fail "
-            "this once in a million times."
-        )
-        return Findings(notes=tuple(dict.fromkeys(notes)), summary=summary)
+        note = "[batch, 1] instead of [batch] is ready for `torch.cat`"
+        summary = f"{DRAWS} draws for each of three distributions: every token as "
+        summary += f"often as its probability says, within {bound(9):.3f}. A right "
+        summary += "answer would fail this once in a million times."
+        return Findings(notes=(note,) if drawn.ndim == 1 else (), summary=summary)
 
     def _narrowed(self, check, candidate, seen: list[Tensor]) -> Findings:
         """What frequencies that no mistake explains show for certain, and a line."""
         contests = self.contests()
-        line = _line(check, candidate, contests[0])
-        facts = self.facts(seen, contests) if self.facts else []
+        facts = self.facts(seen, contests)
         if all(rows.amax(-1).eq(1).all() for rows in seen):
             facts = [mistake("one-draw-for-all", "one-draw-for-the-batch")]
         if not facts:
-            wanted = contests[0].softmax(-1)
-            at = (seen[0] - wanted).abs().argmax()
-            got, want = (f"{100 * p.flatten()[at]:.1f}%" for p in (seen[0], wanted))
-            words = {"draws": DRAWS, "got": got, "want": want}
-            facts = [mistake("wrong-distribution", **words)]
+            both = torch.stack([seen[0], contests[0].softmax(-1)]).flatten(1)
+            pair = both[:, both.diff(dim=0).abs().argmax()].tolist()
+            got, want = (f"{100 * share:.1f}%" for share in pair)
+            facts = [mistake("wrong-distribution", draws=DRAWS, got=got, want=want)]
+        line = _line(check, candidate, contests[0])
         return Findings(tuple(replace(fact, line=line) for fact in facts))
 
     def _explained(self, check, seen: list[Tensor | Exception]) -> Findings | None:

@@ -18,15 +18,6 @@ from helpers.exercises.nb04_attention import (
     causal_mask,
 )
 
-STEPS = (
-    attention_projections,
-    attention_scores,
-    causal_mask,
-    attention_pattern,
-    attention_values,
-    attention_output,
-)
-
 
 def cases() -> list[Case]:
     """The attention layers of both models, and one whose scores are all 0."""
@@ -75,5 +66,12 @@ UNUSED_B_K = (
 )
 
 kind = Tensors(cases, STREAM, stages, causal=True, may_be_unused={"b_K": UNUSED_B_K})
-steps = tuple(step.check for step in STEPS)
+steps = (
+    attention_projections.check,
+    attention_scores.check,
+    causal_mask.check,
+    attention_pattern.check,
+    attention_values.check,
+    attention_output.check,
+)
 check = exercise(__file__, model.Attention, kind, steps=steps, pairs=True)

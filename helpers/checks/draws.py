@@ -116,10 +116,7 @@ def _seeded(answer, logits: Tensor, seed: int):
 
 
 def _line(check, candidate, logits: Tensor) -> str | None:
-    """The first line whose numbers no right answer makes.
-
-    What comes out differently in a second call is drawn, and tells nothing.
-    """
+    """The first line whose numbers no right answer makes; what is drawn is none."""
     logits = logits.repeat(8, 1)
     made = [_recorded(f, logits, SEEDS[0])[0].steps for f in check.right_answers()]
     right = RightValues(step.value for steps in made for step in steps)

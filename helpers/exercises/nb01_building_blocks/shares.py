@@ -17,6 +17,5 @@ def cases() -> list[Case]:
     return [*made, stirred().case(square, detail="where a text is square")]
 
 
-check = exercise(
-    __file__, "shares", Tensors(cases, STREAM, against="the target"), keep=False
-)
+kind = Tensors(cases, STREAM, against="the target")
+check = exercise(__file__, "shares", kind, keep=False)

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -38,14 +38,11 @@ def cases() -> list[Case]:
         (big, big.tokens[:, :-5][:, :5].tolist(), 4, 3),
         (small, [[9, 28]], 0, 2),
     ]
-    made = []
+    made, case = [], partial(generating.case, generating.Logits)
     for source, prompt, n_new, n_beams in given:
         what = f"with {n_new} new tokens and n_beams = {n_beams}"
         prompt = torch.tensor(prompt, device=source.reference.device)
-        more = {"n_beams": n_beams}
-        made.append(
-            generating.case(generating.Logits, source, prompt, n_new, what, **more)
-        )
+        made.append(case(source, prompt, n_new, what, n_beams=n_beams))
     return made
 
 

@@ -30,10 +30,5 @@ def cases() -> list[Case]:
     ]
 
 
-check = exercise(
-    __file__,
-    batch_loss,
-    Tensors(cases, axes=(), against="torch's cross_entropy"),
-    pairs=True,
-    keep=False,
-)
+kind = Tensors(cases, axes=(), against="torch's cross_entropy")
+check = exercise(__file__, batch_loss, kind, pairs=True, keep=False)

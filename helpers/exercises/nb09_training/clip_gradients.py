@@ -61,10 +61,5 @@ def takes_a_generator(answer) -> Mistake | None:
     )
 
 
-check = exercise(
-    __file__,
-    clip_gradients,
-    Trials(trials, finish=takes_a_generator),
-    pairs=True,
-    keep=False,
-)
+kind = Trials(trials, finish=takes_a_generator)
+check = exercise(__file__, clip_gradients, kind, pairs=True, keep=False)

@@ -81,6 +81,7 @@ def _read(grammar: str) -> tuple[dict[str, list[tuple[float, str]]], dict[str, l
 
 
 RULES, VALUES = _read(GRAMMAR.read_text(encoding="utf-8"))
+COLOURS = VALUES["c"]
 KINDS = {slot: kind for kind in VALUES for slot in kind.split()}  # "A B": one list
 PLOTS = [line.strip(" <>") for _, line in RULES["plot"]]
 

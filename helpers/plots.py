@@ -312,7 +312,7 @@ def learning_curves(
     ticks = [0.1, 0.3, 0.5, 1, 2, 4, 7]
     left.set_yticks(ticks, [str(tick) for tick in ticks])
     left.minorticks_off()
-    left.legend(fontsize=8, loc="upper right")
+    left.legend(fontsize=8, loc="lower left")
     right.set(ylabel="look-back score", title="where heads look")
     for ax in axes[0]:
         ax.set(xlabel="step", xscale="log")

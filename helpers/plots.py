@@ -170,21 +170,6 @@ def token_bars(words: list[str], values, ylabel: str, title: str = "") -> Figure
     return figure
 
 
-def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
-    """Target, yours and the difference, side by side; all [rows, columns]."""
-    _take_settings()
-    # Places are fixed here: finding them takes matplotlib as long as all the rest.
-    figure = Figure(figsize=(9, 2.6), layout="none")
-    places = dict(left=0.07, right=0.94, bottom=0.2, top=0.88, wspace=0.28)
-    axes = figure.subplots(1, 3, sharey=True, gridspec_kw=places)
-    panels = {"target": target, "yours": mine, "yours − target": difference}
-    for ax, (title, values) in zip(axes, panels.items(), strict=True):
-        heat(ax, values, signed=True, title=title)
-        ax.set_xlabel(axis_names[-1])
-    axes[0].set_ylabel(axis_names[-2])
-    return figure
-
-
 def _box(ax, x, y, text, colour, size=9, style="round,pad=0.35") -> None:
     frame = {"boxstyle": style, "facecolor": "white", "edgecolor": colour}
     ax.text(x, y, text, ha="center", va="center", fontsize=size, bbox=frame, zorder=3)
@@ -313,7 +298,7 @@ def learning_curves(
     ticks = [0.1, 0.3, 0.5, 1, 2, 4, 7]
     left.set_yticks(ticks, [str(tick) for tick in ticks])
     left.minorticks_off()
-    left.legend(fontsize=8, loc="upper right")
+    left.legend(fontsize=8, loc="lower left")
     right.set(ylabel="look-back score", title="where heads look")
     for ax in axes[0]:
         ax.set(xlabel="step", xscale="log")

@@ -39,7 +39,6 @@ def test_any_text_is_drawn_as_it_is_and_without_a_warning(text):
         for figure in (
             plots.bars([text], [1], text, text),
             plots.token_bars([text], [1.0], text, text),
-            plots.compare([[1.0]], [[2.0]], [[1.0]], (text, text)),
         ):
             plots.png(figure)
         shown = widgets.panel(lambda t: everywhere(t), t=ipywidgets.Text(text))
@@ -51,7 +50,6 @@ def test_a_persons_settings_change_no_figure_and_stay_theirs():
     figures = (
         lambda: everywhere("x"),
         lambda: plots.bars(["a"], [1], "x"),
-        lambda: plots.compare([[1.0]], [[2.0]], [[1.0]], ("a", "b")),
     )
     usual = [plots.png(figure()) for figure in figures]
     theirs = {

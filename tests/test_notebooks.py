@@ -93,6 +93,9 @@ def test_order_of_cells(path: Path):
     assert (setup.id, reference.id) == ("setup", "reference")
     assert set(setup.metadata) == {"jupyter", "cellView"}, "the first cell is folded"
     assert not reference.metadata, "the learner's own line stands in the open"
+    for cell in code_cells(notebook):
+        folded = set(cell.metadata) >= {"jupyter", "cellView"}
+        assert folded == cell.source.startswith("# @title"), cell.id
     for at, cell in enumerate(notebook.cells):
         if "# YOUR CODE HERE" in cell.source or BEGIN in cell.source:
             assert cell.id.endswith("-exercise"), cell.id

@@ -27,8 +27,6 @@ def stages(case: Case) -> dict[str, torch.Tensor]:
 check = exercise(
     __file__,
     "ov_circuit",
-    Tensors(
-        cases, axes=("source", "d_vocab"), stages=stages, against="the course's"
-    ),
+    Tensors(cases, axes=("source", "d_vocab"), stages=stages, against="the course's"),
     keep=False,
 )

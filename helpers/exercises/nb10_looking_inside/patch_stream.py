@@ -31,7 +31,8 @@ def cases() -> list[Case]:
     made = []
     for subject, width in zip(both(), (5, 3), strict=True):
         tokens = subject.tokens[:, :width]
-        other = (tokens + 1 + torch.arange(tokens.shape[1])) % subject.source.cfg.d_vocab
+        shift = 1 + torch.arange(tokens.shape[1])
+        other = (tokens + shift) % subject.source.cfg.d_vocab
         with torch.no_grad():
             _, clean = inside.run_with_cache(subject.model, other)
         made.append(subject.case(tokens, extra={"pair": Pair(subject, clean)}))

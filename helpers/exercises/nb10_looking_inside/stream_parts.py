@@ -5,13 +5,12 @@ from torch import Tensor
 from helpers.checks.case import Case
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
+from helpers.exercises.course import exercise, loaded, stirred
 from helpers.exercises.nb10_looking_inside.models import (
     cache_cases,
     of_model_and_cache,
     opened,
 )
-from helpers.exercises.course import loaded, stirred
 
 
 def facts(parts: Tensor, case: Case) -> list[Mistake]:

@@ -5,6 +5,7 @@
 writes it there; links, first cells and README's table follow.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -56,9 +57,7 @@ def write(address: Address, root: Path = ROOT) -> None:
 def public(remote: str) -> str | None:
     """A git remote as the https address that everybody can clone; None if private.
 
-    Args:
-        remote: `https://github.com/o/r.git`, `git@gitlab.com:o/r`, `ssh://git@…`. User
-            names, passwords and tokens in it are left out.
+    User names, passwords and tokens in it are left out.
     """
     match = _REMOTE.fullmatch(remote.strip())
     path = match["path"].strip("/").removesuffix(".git") if match else ""
@@ -84,9 +83,7 @@ def current(
     if repository is not None:
         given = public(repository) or repository.strip().rstrip("/")
         if not re.fullmatch(r"https://[\w.-]+/[\w./~-]+", given):
-            raise ValueError(
-                f"--repository takes an https address, not {repository!r}."
-            )
+            raise ValueError(f"--repository takes an https URL, not {repository!r}.")
         return Address(given, release or old.release)
     if not old.known and (found := public(_git(root, "remote", "get-url", "origin"))):
         tag = _git(root, "describe", "--tags", "--abbrev=0")
@@ -98,10 +95,9 @@ def _git(root: Path, *arguments: str) -> str:
     """What git says of the repository at `root` itself; "" where there is none."""
     if not (root / ".git").exists():
         return ""
-    try:
-        run = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, encoding="utf-8"
-        )
-    except OSError:
-        return ""
-    return run.stdout.strip() if run.returncode == 0 else ""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", *arguments]
+        return subprocess.check_output(
+            command, cwd=root, stderr=subprocess.DEVNULL, encoding="utf-8"
+        ).strip()
+    return ""

@@ -11,32 +11,20 @@ class EditionError(Exception):
 
 
 def blank(source: str, where: str = "cell") -> str:
-    """Replace every solution region of a cell by a blank.
+    """The cell's code with a blank in the place of every solution region.
 
     Args:
-        source: the cell's code; regions stand between `### BEGIN SOLUTION` and
-            `### END SOLUTION`, inside a function, a method or a class body.
         where: notebook and cell, for the error message.
-
-    Returns:
-        The code with `# YOUR CODE HERE` and `raise NotImplementedError(...)` (or
-        `pass`, in a class body) in each region's place.
 
     Raises:
         EditionError: unbalanced, nested, empty or module-level regions.
     """
     if BEGIN not in source and END not in source:
         return source
-    lines = source.splitlines()
-    try:
-        tree = ast.parse(source)
-    except SyntaxError as error:
-        raise EditionError(
-            f"{where}: a cell with a solution must be plain Python ({error})."
-        ) from None
+    tree = _parsed(source, f"{where}: a cell with a solution must be plain Python")
     written: list[str] = []
     begin = None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(source.splitlines(), start=1):
         marker = line.strip()
         if marker == BEGIN:
             if begin is not None:
@@ -56,31 +44,32 @@ def blank(source: str, where: str = "cell") -> str:
     if begin is not None:
         raise EditionError(f"{where}: {BEGIN} without {END}.")
     result = "\n".join(written)
-    try:
-        ast.parse(result)
-    except SyntaxError as error:
-        raise EditionError(
-            f"{where}: without its solution the cell is not Python ({error})."
-        ) from None
+    _parsed(result, f"{where}: without its solution the cell is not Python")
     return result
+
+
+def _parsed(source: str, complaint: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise EditionError(f"{complaint} ({error}).") from None
 
 
 def _place(tree: ast.Module, begin: int, end: int, where: str) -> tuple[str, type]:
     """Indentation of the region's first statement, and what it stands in."""
-    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-    def visit(node: ast.AST, scope: type | None):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt) and begin < child.lineno < end:
-                yield child.lineno, child.col_offset, scope
-            yield from visit(child, type(child) if isinstance(child, scopes) else scope)
-
-    inside = min(visit(tree, None), default=None, key=lambda found: found[0])
-    if inside is None:
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    inside = [node for node in statements if begin < node.lineno < end]
+    if not inside:
         raise EditionError(f"{where}: a solution without a statement in it.")
-    _, column, scope = inside
-    if scope is None:
+    first = min(inside, key=lambda node: node.lineno)
+    scopes = [  # the innermost last: ast.walk goes level by level
+        type(node)
+        for node in statements
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.lineno < begin < first.lineno <= node.end_lineno
+    ]
+    if not scopes:
         raise EditionError(
             f"{where}: a solution must stand inside a function, a method or a class."
         )
-    return " " * column, scope
+    return " " * first.col_offset, scopes[-1]

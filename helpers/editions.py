@@ -5,7 +5,7 @@
 * writes the generated cells (`links`, `setup` and `reference`) into it,
 * runs it when the code behind its outputs has changed, and keeps the outputs clean,
 * writes `notebooks/exercises/NN_name.ipynb`: the same cells, blanks for solutions,
-* writes the table of notebooks in README.md.
+* writes the right answers where code needs them, and README's table of notebooks.
 
     python -m helpers.editions                  # whatever is out of date
     python -m helpers.editions 02_layernorm     # this one, run again in any case
@@ -29,8 +29,8 @@ import nbformat
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from helpers import address, first_cells
-from helpers.address import ROOT, Address
+from helpers import address, first_cells, solutions
+from helpers.address import ROOT
 from helpers.blanks import EditionError, blank
 from helpers.outputs import clean, execute
 
@@ -41,9 +41,6 @@ TABLE = (
 )
 
 
-# ---------------------------------------------------------------- generated cells
-
-
 def names(root: Path = ROOT) -> list[str]:
     """The notebooks' names without `.ipynb`, in the order of their numbers."""
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -52,26 +49,21 @@ def names(root: Path = ROOT) -> list[str]:
 
 def title(notebook: NotebookNode, name: str) -> str:
     """The notebook's first heading, or its name where it has none."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = re.search(r"^# +(.+)$", cell.source, flags=re.MULTILINE)
-            if heading:
-                return heading[1].strip()
-    return name
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    heading = re.search(r"^# +(.+)$", "\n".join(texts), flags=re.MULTILINE)
+    return heading[1].strip() if heading else name
 
 
-def links_source(
-    name: str, edition: str, all_names: list[str], published: Address
-) -> str:
+def links_source(name: str, edition: str, root: Path = ROOT) -> str:
     """The line of links under a notebook's title."""
-    file = f"{name}.ipynb"
+    file, all_names = f"{name}.ipynb", names(root)
     if edition == "complete":
         parts = [f"[exercises](exercises/{file})", "**complete**"]
         where = f"notebooks/{file}"
     else:
         parts = ["**exercises**", f"[complete](../{file})"]
         where = f"notebooks/exercises/{file}"
-    if link := published.colab(where):
+    if link := address.read(root).colab(where):
         parts.append(f"[open in Colab]({link})")
     here = all_names.index(name)
     if here > 0:
@@ -82,11 +74,7 @@ def links_source(
 
 
 def _generated_cells(
-    notebook: NotebookNode,
-    name: str,
-    edition: str,
-    all_names: list[str],
-    published: Address,
+    notebook: NotebookNode, name: str, edition: str, root: Path
 ) -> None:
     """Put the current generated cells in, in their old places if any."""
     cells = notebook.cells
@@ -100,16 +88,13 @@ def _generated_cells(
 
     text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
     titled = bool(cells) and cells[0].cell_type == "markdown"
-    links = links_source(name, edition, all_names, published)
-    put(text(links, id="links"), 1 if titled else 0)
+    put(text(links_source(name, edition, root), id="links"), int(titled))
     kinds = [cell.cell_type for cell in cells]
     first_code = kinds.index("code") if "code" in kinds else len(cells)
-    put(code(first_cells.setup(edition, published), id="setup"), first_code)
+    setup = first_cells.setup(edition, address.read(root))
+    put(code(setup, id="setup"), first_code)
     after = [cell.id for cell in cells].index("setup") + 1
     put(code(first_cells.REFERENCE.rstrip(), id="reference"), after)
-
-
-# ---------------------------------------------------------------- the two editions
 
 
 def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
@@ -154,63 +139,44 @@ def read(path: Path) -> NotebookNode:
     return notebook
 
 
-def exercise_edition(
-    complete: NotebookNode, name: str, all_names: list[str], published: Address
-) -> NotebookNode:
+def exercise_edition(complete: NotebookNode, name: str, root: Path) -> NotebookNode:
     """The same notebook with blanks and without outputs."""
     notebook = copy.deepcopy(complete)
     notebook.metadata.pop("course", None)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if COMPLETE_ONLY not in cell.metadata.get("tags", [])
-    ]
-    _generated_cells(notebook, name, "exercises", all_names, published)
+    for cell in complete.cells:
+        if COMPLETE_ONLY in cell.metadata.get("tags", []):
+            notebook.cells.remove(cell)
+    _generated_cells(notebook, name, "exercises", root)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             cell.source = blank(cell.source, f"{name}, cell {cell.id}")
         elif cell.id != "links":
-            cell.source = _one_folder_deeper(cell.source)
+            # Local links from one folder deeper; other notebooks lie beside.
+            elsewhere = r"\]\((?![a-z]+:|#|\d\d_\w+\.ipynb\))([^)\s]+)\)"
+            cell.source = re.sub(elsewhere, r"](../\1)", cell.source)
     return notebook
-
-
-def _one_folder_deeper(markdown: str) -> str:
-    """Local links, as seen from notebooks/exercises; other notebooks lie beside."""
-
-    def move(match: re.Match) -> str:
-        target = match[1]
-        if re.match(r"[a-z]+:|#|\d\d_\w+\.ipynb", target):
-            return match[0]
-        return f"](../{target})"
-
-    return re.sub(r"\]\(([^)\s]+)\)", move, markdown)
 
 
 def build(
     path: Path, root: Path = ROOT, run: str = "stale", env: dict | None = None
 ) -> tuple[str, str]:
-    """Build both editions of one notebook.
+    """The text of a notebook's complete edition, and of its exercise edition.
 
     Args:
         path: the complete edition's file.
-        root: the course's folder.
         run: "never", "stale" (when the code has changed) or "always".
         env: environment variables for the kernel.
-
-    Returns:
-        The text of the complete edition and of the exercise edition.
 
     Raises:
         EditionError: bad markers, or the notebook does not run to its end.
     """
     name = path.stem
-    all_names, published = names(root), address.read(root)
     notebook = read(path)
-    _generated_cells(notebook, name, "complete", all_names, published)
+    _generated_cells(notebook, name, "complete", root)
     clean(notebook)
     current = code_hash(notebook, root)
-    exercises = exercise_edition(notebook, name, all_names, published)
+    exercises = exercise_edition(notebook, name, root)
     stale = notebook.metadata.course.get("hash") != current
     if run == "always" or (run == "stale" and stale):
         try:
@@ -222,29 +188,23 @@ def build(
     return to_text(notebook), to_text(exercises)
 
 
-def readme_table(root: Path = ROOT) -> str:
-    """README's table of notebooks, in Markdown."""
-    rows = ["| Notebook | Read | Do | Colab |", "|---|---|---|---|"]
-    published = address.read(root)
+def readme_text(root: Path = ROOT) -> str:
+    """README.md with the current table of notebooks between its two comments."""
+    rows = [TABLE[0], "| Notebook | Read | Do | Colab |", "|---|---|---|---|"]
     for name in names(root):
         heading = title(read(root / "notebooks" / f"{name}.ipynb"), name)
         file, blanks = f"notebooks/{name}.ipynb", f"notebooks/exercises/{name}.ipynb"
-        link = published.colab(blanks)
+        link = address.read(root).colab(blanks)
         in_colab = f"[open]({link})" if link else "GitHub only"
         rows.append(
             f"| {heading} | [complete]({file}) | [exercises]({blanks}) | {in_colab} |"
         )
-    return "\n".join(rows)
-
-
-def readme_text(root: Path = ROOT) -> str:
-    """README.md with the current table between its two comments."""
     text = (root / "README.md").read_text(encoding="utf-8")
     before, begin, rest = text.partition(TABLE[0])
     _, end, after = rest.partition(TABLE[1])
     if not begin or not end:
         raise EditionError(f"README.md needs the comments {TABLE[0]} and {TABLE[1]}.")
-    return f"{before}{TABLE[0]}\n{readme_table(root)}\n{TABLE[1]}{after}"
+    return before + "\n".join([*rows, TABLE[1]]) + after
 
 
 def drift(root: Path = ROOT) -> list[str]:
@@ -258,15 +218,19 @@ def drift(root: Path = ROOT) -> list[str]:
         if notebook.metadata.get("course", {}).get("hash") != code_hash(notebook, root):
             found.append(f"{name}: its outputs are older than its code.")
         if _text(path) != complete:
-            found.append(
-                f"{name}: its generated cells or its metadata are not current."
-            )
+            found.append(f"{name}: its generated cells or metadata are not current.")
         if _text(blanks) != exercises:
             found.append(f"{name}: its exercise edition is not current.")
     beside = root / "notebooks" / "exercises"
     for path in sorted(beside.glob("*.ipynb")):
         if path.stem not in names(root):
             found.append(f"exercises/{path.name}: there is no complete edition of it.")
+    try:
+        for path, text in solutions.current(root).items():
+            if _text(path) != text:
+                found.append(f"{path.name}: its right answer is not the notebook's.")
+    except EditionError as error:
+        found.append(str(error))
     if _text(root / "README.md") != readme_text(root):
         found.append("README.md: its table of notebooks is not current.")
     return found
@@ -291,16 +255,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.editions", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument(
-        "notebooks", nargs="*", help="such as 02_layernorm; all if none"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing, run nothing"
-    )
-    parser.add_argument("--no-run", action="store_true", help="keep the old outputs")
-    parser.add_argument("--force", action="store_true", help="run even what is current")
-    parser.add_argument("--repository", help="the course's public https address")
-    parser.add_argument("--release", help="the tag that Colab and first cells take")
+    add = parser.add_argument
+    add("notebooks", nargs="*", help="such as 02_layernorm; all if none")
+    add("--check", action="store_true", help="change nothing, run nothing")
+    add("--no-run", action="store_true", help="keep the old outputs")
+    add("--force", action="store_true", help="run even what is current")
+    add("--repository", help="the course's public https address")
+    add("--release", help="the tag that Colab and first cells take")
     options = parser.parse_args(arguments)
     if options.check:
         problems = drift(root)
@@ -308,12 +269,10 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         if problems:
             print("Run: python -m helpers.editions")
         return 1 if problems else 0
-    wanted = [Path(given).stem for given in options.notebooks] or names(root)
-    unknown = sorted(set(wanted) - set(names(root)))
-    if unknown:
-        print(
-            f"There is no notebook {unknown[0]}. There are: {', '.join(names(root))}."
-        )
+    known = names(root)
+    wanted = [Path(given).stem for given in options.notebooks] or known
+    if unknown := sorted(set(wanted) - set(known)):
+        print(f"There is no notebook {unknown[0]}. There are: {', '.join(known)}.")
         return 2
     try:
         published = address.current(options.repository, options.release, root)
@@ -329,8 +288,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 
 def _build_all(wanted: list[str], root: Path, run: str) -> int:
-    """Build and write these notebooks and README's table; how many failed."""
+    """Write these notebooks and all that is derived; how many notebooks failed."""
     failed = 0
+    try:  # before the notebooks, whose checks read it
+        for path, text in solutions.current(root).items():
+            _write(path, text)
+    except EditionError as error:
+        print(error)
+        return 1
     with tempfile.TemporaryDirectory() as scratch:
         env = {"COURSE_MY_GPT2": str(Path(scratch) / "my_gpt2.py")}
         for name in wanted:

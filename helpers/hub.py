@@ -24,6 +24,14 @@ special_tokens_map.json""".split()
 _WEIGHTS = """model.safetensors model.safetensors.index.json
 pytorch_model.bin pytorch_model.bin.index.json""".split()  # the first that there is
 
+_REFUSED = {  # by the name of huggingface_hub's error
+    "GatedRepoError": "asks for permission: ask for it on its page, then run "
+    "`hf auth login`",
+    "RepositoryNotFoundError": "is not there, or private; check the spelling, or run "
+    "`hf auth login`",
+    "RevisionNotFoundError": "has no such revision; check what stands after the @",
+}
+
 
 class ModelNotLoaded(RuntimeError):
     """A reference model that cannot be loaded or used; the message says what to do."""
@@ -66,10 +74,9 @@ def complete(name: str, examine: Callable[[Path], object]) -> Path:
     Raises:
         ModelNotLoaded: no network, no such model, no permission, no room, ...
     """
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants
 
-    hub = constants.ENDPOINT
-    offline = constants.HF_HUB_OFFLINE
+    hub, offline = constants.ENDPOINT, constants.HF_HUB_OFFLINE
     if offline or not _takes_calls(hub):
         known = "is neither a folder nor in the local cache"
         if cached(name):
@@ -87,19 +94,10 @@ def complete(name: str, examine: Callable[[Path], object]) -> Path:
         return _fetch(name, examine)
     except ModelNotLoaded:
         raise
-    except errors.GatedRepoError:
-        why = "asks for permission: ask for it on its page, then run `hf auth login`"
-    except errors.RepositoryNotFoundError:
-        why = "is not there, or private; check the spelling, or run `hf auth login`"
-    except errors.RevisionNotFoundError:
-        why = "has no such revision; check what stands after the @"
     except Exception as error:
-        if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-            error = error.__cause__  # what really happened on the way
-        why = _stopped(error)
+        raise ModelNotLoaded(f"{name!r} on {hub} {_stopped(error)}.") from None
     finally:
         constants.HF_HUB_DOWNLOAD_TIMEOUT = usual
-    raise ModelNotLoaded(f"{name!r} on {hub} {why}.") from None
 
 
 def first_line(error: BaseException) -> str:
@@ -135,38 +133,24 @@ def _fetch(name: str, examine: Callable[[Path], object]) -> Path:
 
 def _get(name: str, file: str) -> Path | None:
     """One file, from the cache if it is whole there; None if the hub has none."""
-    from huggingface_hub import (
-        constants,
-        errors,
-        get_hf_file_metadata,
-        hf_hub_download,
-        hf_hub_url,
-        try_to_load_from_cache,
-    )
+    import huggingface_hub as hf
 
     repo, revision = _parts(name)
-    where = dict(revision=revision, endpoint=constants.ENDPOINT)
+    where = dict(revision=revision, endpoint=hf.constants.ENDPOINT)
     try:
-        there = try_to_load_from_cache(repo, file, revision=revision)
-        damaged = False
+        there, damaged = hf.try_to_load_from_cache(repo, file, revision=revision), False
         if isinstance(there, str):
-            url = hf_hub_url(repo, file, **where)
-            size = get_hf_file_metadata(url, timeout=_ANSWER_SECONDS).size
+            url = hf.hf_hub_url(repo, file, **where)
+            size = hf.get_hf_file_metadata(url, timeout=_ANSWER_SECONDS).size
             damaged = size not in (None, os.path.getsize(there))
             if damaged:
                 os.remove(there)
-        path = hf_hub_download(
-            repo,
-            file,
-            etag_timeout=_ANSWER_SECONDS,
-            force_download=damaged,
-            **where,
-        )
-    except errors.LocalEntryNotFoundError:
+        how = dict(etag_timeout=_ANSWER_SECONDS, force_download=damaged)
+        return Path(hf.hf_hub_download(repo, file, **how, **where))
+    except hf.errors.LocalEntryNotFoundError:
         raise  # the network failed; it is an EntryNotFoundError all the same
-    except errors.EntryNotFoundError:
+    except hf.errors.EntryNotFoundError:
         return None
-    return Path(path)
 
 
 def _parts(name: str) -> tuple[str, str | None]:
@@ -220,8 +204,12 @@ def _wait_for_an_answer(name: str) -> None:
 
 def _stopped(error: BaseException) -> str:
     """What stopped a download, and what to do, as the end of a sentence."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__  # what really happened on the way
+    if says := _REFUSED.get(type(error).__name__):
+        return says
     number, cache = getattr(error, "errno", None), constants.HF_HUB_CACHE
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"has no room in {cache}: the disk is full; make room and load it again"

@@ -1,11 +1,12 @@
 """Notebooks run and cleaned: what of a run is kept in the file."""
 
-import copy
+import itertools
 import os
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
 from helpers.blanks import EditionError
@@ -13,8 +14,7 @@ from helpers.first_cells import FOLDED
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "(An interactive widget. Run this notebook to use it.)"
-# All that tools read to make a script of a notebook, and no version of Python: it would
-# be another one on each machine.
+# For tools that make a script of a notebook; Python's version differs by machine.
 LANGUAGE = {
     "codemirror_mode": {"name": "ipython", "version": 3},
     "file_extension": ".py",
@@ -31,11 +31,9 @@ def execute(
     env: dict[str, str] | None = None,
     timeout: int = 1200,
 ) -> None:
-    """Run all cells in place, as a person does in `folder`.
+    """Run all cells in place, as a person does in `folder`; `metadata.widgets` as well.
 
     Args:
-        notebook: gets the outputs, `metadata.widgets` included.
-        folder: the kernel's working directory.
         env: environment variables on top of this process's own.
         timeout: seconds for one cell.
 
@@ -52,8 +50,7 @@ def execute(
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
     )
     client.execute(env={**os.environ, **(env or {})})
-    hidden = hidden_errors(notebook)
-    if hidden:
+    if hidden := hidden_errors(notebook):
         raise EditionError("an exception inside a widget:\n" + "\n".join(hidden))
 
 
@@ -78,53 +75,30 @@ def hidden_errors(notebook: NotebookNode) -> list[str]:
 
 def clean(notebook: NotebookNode) -> None:
     """Leave only what a reader needs, and the same bytes for the same content."""
-    course = notebook.metadata.get("course", {})
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python"}
     notebook.metadata = nbformat.from_dict(
         {
-            "course": course,
-            "kernelspec": {
-                "display_name": "Python 3 (ipykernel)",
-                "language": "python",
-                "name": "python3",
-            },
+            "course": notebook.metadata.get("course", {}),
+            "kernelspec": {**kernel, "name": "python3"},
             "language_info": LANGUAGE,
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    count = 0
+    # How a stream is cut is chance; of a progress bar the last state is kept.
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    count = itertools.count(1)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in cell.metadata.items() if key == "tags"}
-            | (FOLDED if cell.id == "setup" else {})
+            | (FOLDED if cell.source.lstrip().startswith("# @title ") else {})
         )
         cell.source = cell.source.strip("\n").rstrip()
-        if cell.cell_type != "code":
-            continue
-        if cell.execution_count is not None:
-            count += 1
-            cell.execution_count = count
-        cell.outputs = _clean_outputs(cell.outputs, cell.execution_count)
-
-
-def _clean_outputs(outputs: list, count: int | None) -> list:
-    kept: list = []
-    for output in outputs:
-        output = copy.deepcopy(output)
-        if output.output_type == "stream":
-            if kept and kept[-1].get("name") == output.name:
-                kept[-1].text += output.text  # how a stream is cut is chance
-                continue
-        elif output.output_type in ("display_data", "execute_result"):
-            if WIDGET in output.data:
+        if cell.get("execution_count") is not None:
+            cell.execution_count = next(count)
+        for output in cell.get("outputs", []):
+            if output.get("data", {}).pop(WIDGET, None):
                 # The saved notebook has no widget state, so the view is of no use
                 # and its repr is noise; say what stands here instead.
-                del output.data[WIDGET]
                 output.data["text/plain"] = WIDGET_TEXT
             if "execution_count" in output:
-                output.execution_count = count
-        kept.append(output)
-    for output in kept:
-        if output.output_type == "stream":  # keep a progress bar's last state only
-            rows = output.text.split("\n")
-            output.text = "\n".join(row.rstrip("\r").split("\r")[-1] for row in rows)
-    return kept
+                output.execution_count = cell.execution_count

@@ -5,24 +5,18 @@ import contextlib
 import html
 import io
 import warnings
+from itertools import pairwise
 
 import matplotlib
-import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Arc, Rectangle
 from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 # Okabe and Ito's colours, which stay apart under every common colour blindness
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#777777",
-)
-COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#777777")
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = COLOURS
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))  # a second cue beside colour
 
 # All of matplotlib's own settings, so that a person's matplotlibrc decides nothing, and
@@ -199,39 +193,40 @@ def compare(target, mine, difference, axis_names: tuple[str, ...]) -> Figure:
     return figure
 
 
+def _box(ax, x, y, text, colour, size=9, style="round,pad=0.35") -> None:
+    frame = {"boxstyle": style, "facecolor": "white", "edgecolor": colour}
+    ax.text(x, y, text, ha="center", va="center", fontsize=size, bbox=frame, zorder=3)
+
+
+def _arrows(ax, *points: tuple[float, float]) -> None:
+    style = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
+    for start, end in pairwise(points):
+        ax.annotate("", xy=end, xytext=start, arrowprops=style)
+
+
 def gpt2_map(n_layers: int) -> Figure:
     """GPT-2 from left to right; each box bears the notebook that builds it."""
     figure, axes = new_figure(width=9, height=2.9)
     ax = axes[0, 0]
     ax.set(xlim=(-0.6, 11.6), ylim=(-0.6, 2.3))
     ax.axis("off")
-    plus = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": ORANGE}
-    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
-
-    def box(x: float, y: float, name: str, notebook: str, colour: str) -> None:
-        label = f"{name}\n{notebook}" if notebook else name
-        frame = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": colour}
-        ax.text(x, y, label, ha="center", va="center", fontsize=9, bbox=frame, zorder=3)
-
-    def line(start: tuple[float, float], end: tuple[float, float]) -> None:
-        ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
-
-    line((0, 0), (11.2, 0))
-    box(0, 0, "tokens", "", GREY)
-    box(1.3, 0, "Embed\n+ PosEmbed", "03", BLUE)
-    for left, name, notebook in ((2.8, "Attention", "04"), (5.4, "    MLP    ", "05")):
-        line((left, 0), (left, 1))
-        line((left, 1.2), (left + 0.98, 1.2))
-        line((left + 1.4, 1.2), (left + 1.4, 0.15))
-        box(left, 1.2, "LayerNorm", "02", BLUE)
-        box(left + 1.4, 1.2, name, notebook, BLUE)
-        ax.text(left + 1.4, 0, "+", ha="center", va="center", zorder=4, bbox=plus)
+    _arrows(ax, (0, 0), (11.2, 0))
+    _box(ax, 0, 0, "tokens", GREY)
+    _box(ax, 1.3, 0, "Embed\n+ PosEmbed\n03", BLUE)
+    for left, name in ((2.8, "Attention\n04"), (5.4, "    MLP    \n05")):
+        right = left + 1.4
+        _arrows(ax, (left, 0), (left, 1))
+        _arrows(ax, (left, 1.2), (left + 0.98, 1.2))
+        _arrows(ax, (right, 1.2), (right, 0.15))
+        _box(ax, left, 1.2, "LayerNorm\n02", BLUE)
+        _box(ax, right, 1.2, name, BLUE)
+        _box(ax, right, 0, "+", ORANGE, 10, "circle,pad=0.2")
     block = {"fill": False, "edgecolor": ORANGE, "linestyle": "--", "linewidth": 1.4}
-    ax.add_patch(matplotlib.patches.Rectangle((2.1, -0.5), 5.35, 2.4, **block))
+    ax.add_patch(Rectangle((2.1, -0.5), 5.35, 2.4, **block))
     ax.text(2.15, 2.0, f"TransformerBlock 06, {n_layers} in a row", color=RED)
-    box(8.15, 0, "LayerNorm", "02", BLUE)
-    box(9.5, 0, "Unembed", "03", BLUE)
-    box(10.75, 0, "logits", "", GREY)
+    _box(ax, 8.15, 0, "LayerNorm\n02", BLUE)
+    _box(ax, 9.5, 0, "Unembed\n03", BLUE)
+    _box(ax, 10.75, 0, "logits", GREY)
     ax.text(4.9, -0.28, "residual stream", color=GREY, fontsize=9, ha="center")
     return figure
 
@@ -239,32 +234,18 @@ def gpt2_map(n_layers: int) -> Figure:
 def norm_places() -> Figure:
     """A block twice: LayerNorm on the branches (pre-norm), or on the stream."""
     figure, axes = new_figure(columns=2, width=9.5, height=2.4)
-    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4}
-
-    def box(ax, x: float, y: float, name: str, colour: str) -> None:
-        frame = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour}
-        ax.text(x, y, name, ha="center", va="center", fontsize=8, bbox=frame, zorder=3)
-
-    def line(ax, *points: tuple[float, float]) -> None:
-        for start, end in zip(points, points[1:], strict=False):
-            ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
-
     titles = ("pre-norm: GPT-2", "post-norm: the Transformer of 2017")
-    for ax, title in zip(axes[0], titles, strict=True):
-        before = title.startswith("pre")
+    for ax, title, before in zip(axes[0], titles, (True, False), strict=True):
         ax.set(xlim=(-0.2, 8.4), ylim=(-0.7, 1.8), title=title)
         ax.axis("off")
-        line(ax, (0, 0), (8.3, 0))
+        _arrows(ax, (0, 0), (8.3, 0))
         for left, name, norm in ((0.6, "attn", "ln1"), (4.6, "mlp", "ln2")):
-            plus = left + 2.0
-            line(ax, (left, 0), (left, 1.15), (plus, 1.15), (plus, 0.2))
-            box(ax, left + 1.4 if before else left + 1.0, 1.15, name, BLUE)
-            if before:
-                box(ax, left + 0.5, 1.15, norm, ORANGE)
-            else:
-                box(ax, plus + 0.9, 0, norm, ORANGE)
-            sign = {"boxstyle": "circle,pad=0.1", "fc": "white", "ec": GREY}
-            ax.text(plus, 0, "+", ha="center", va="center", bbox=sign, zorder=3)
+            plus, small = left + 2.0, (8, "round,pad=0.3")
+            _arrows(ax, (left, 0), (left, 1.15), (plus, 1.15), (plus, 0.2))
+            _box(ax, left + 1.4 if before else left + 1.0, 1.15, name, BLUE, *small)
+            place = (left + 0.5, 1.15) if before else (plus + 0.9, 0)
+            _box(ax, *place, norm, ORANGE, *small)
+            _box(ax, plus, 0, "+", GREY, 10, "circle,pad=0.1")
         ax.text(0, -0.5, "residual stream", color=GREY, fontsize=8)
     return figure
 
@@ -286,7 +267,7 @@ def pattern(axes, weights, tokens: list[str], query: int | None = None, title=""
     if query is not None:
         frame = ((-0.5, query - 0.5), len(labels), 1)
         style = {"fill": False, "edgecolor": RED, "linewidth": 2}
-        axes.add_patch(matplotlib.patches.Rectangle(*frame, **style))
+        axes.add_patch(Rectangle(*frame, **style))
     return image
 
 
@@ -294,15 +275,11 @@ TILTED = {"rotation": 60, "rotation_mode": "anchor", "ha": "right", "va": "cente
 
 
 def arcs(axes, weights, tokens: list[str], query: int, title=""):
-    """Who one token looks at: an arc to every key, as thick as its weight.
-
-    Args:
-        weights: [key_pos], the row of the pattern that belongs to the query.
-    """
+    """Who one token looks at: an arc to every key, as thick as its weight [key_pos]."""
     for key, weight in enumerate(np.asarray(weights, dtype=float)[: query + 1]):
         height = 0.12 + 0.06 * (query - key)
         middle, width = (query + key) / 2, max(query - key, 0.7)
-        arc = matplotlib.patches.Arc((middle, 0), width, 2 * height, theta2=180)
+        arc = Arc((middle, 0), width, 2 * height, theta2=180)
         arc.set(color=BLUE, linewidth=0.3 + 9 * weight, alpha=0.25 + 0.75 * weight)
         axes.add_patch(arc)
         if weight >= 0.08:
@@ -373,13 +350,7 @@ def _name_best_heads(axes, step: int, scores: np.ndarray, most: int = 6) -> None
             continue
         lowest_free = at = max(scores[layer, head], lowest_free)
         lowest_free += 0.06 * top
-        axes.annotate(
-            f"layer {layer}, head {head}",
-            (step, at),
-            xytext=(6, 0),
-            textcoords="offset points",
-            color=COLOURS[layer],
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-        )
+        style = {"color": COLOURS[layer], "fontsize": 8, "va": "center"}
+        beside = {"xytext": (6, 0), "textcoords": "offset points"}
+        text = f"layer {layer}, head {head}"
+        axes.annotate(text, (step, at), annotation_clip=False, **beside, **style)

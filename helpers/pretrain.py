@@ -25,39 +25,21 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
-from transformers import (
-    DynamicCache,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from helpers import stories
+from helpers import stories, training
+from helpers.reference import STORIES as SHIPPED
+from helpers.training import IGNORED, encode
 
-SHIPPED = Path(__file__).parent / "assets" / "stories"
 END = "<|endoftext|>"  # stands before and after a story, and pads
-IGNORED = -100  # the target at padded positions; cross_entropy leaves it out
 
 
 def train_tokenizer(folder: Path, d_vocab=1024, n_ctx=128, n=20_000):
-    """Train a byte-level BPE on `n` stories, save it to `folder` and return it.
-
-    All 256 bytes are in its alphabet, so it encodes any text.
-    """
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=d_vocab,
-        special_tokens=[END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    texts = (stories.sample(random.Random(f"tokenizer/{i}")) for i in range(n))
-    bpe.train_from_iterator(texts, trainer)
+    """Train a byte-level BPE on `n` stories, save it to `folder` and return it."""
+    texts = training.write("tokenizer", n)
+    bpe = training.train_tokenizer(texts, d_vocab, special_tokens=[END])
     folder.mkdir(parents=True, exist_ok=True)
     bpe.save(str(folder / "tokenizer.json"))
     ends = dict.fromkeys(["bos_token", "eos_token", "pad_token", "unk_token"], END)
@@ -74,23 +56,6 @@ def train_tokenizer(folder: Path, d_vocab=1024, n_ctx=128, n=20_000):
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer saved in `folder`."""
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-
-
-def encode(texts: list[str], tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stories as the model sees them: tokens and targets, both [batch, position].
-
-    A row is the end token, the story, the end token, padding. A target is the next
-    token, or `IGNORED` where that is padding.
-    """
-    end = tokenizer.eos_token_id
-    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest + 1), end)  # [batch, position]
-    targets = torch.full((len(rows), longest + 1), IGNORED)
-    for i, row in enumerate(rows):
-        tokens[i, 1 : len(row) + 1] = torch.tensor(row)
-        targets[i, : len(row) + 1] = torch.tensor([*row, end])
-    return tokens, targets
 
 
 def summed_loss(model, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -120,7 +85,7 @@ def evaluate_gap(model, tokenizer, n: int = 2000, seed: str = "held-out") -> Gap
 
     Both losses are taken on the same stories, so their luck cancels.
     """
-    texts = [stories.sample(random.Random(f"{seed}/{i}")) for i in range(n)]
+    texts = training.write(seed, n)
     losses, lengths = [], []
     for at in range(0, n, 100):
         tokens, targets = encode(texts[at : at + 100], tokenizer)
@@ -135,7 +100,6 @@ def evaluate_gap(model, tokenizer, n: int = 2000, seed: str = "held-out") -> Gap
     return Gap(gap, error, sum(losses) / sum(lengths), floor)
 
 
-@torch.no_grad()
 def sample_stories(
     model, tokenizer, n: int, temperature: float = 1.0, seed: int = 0
 ) -> list[str]:
@@ -143,27 +107,19 @@ def sample_stories(
 
     One that the context cannot hold ends in "…", which no valid story does.
     """
-    model.eval()
-    generator = torch.Generator(model.device).manual_seed(seed)
-    end = tokenizer.eos_token_id
-    texts: list[str] = []
-    while len(texts) < n:
-        batch = min(250, n - len(texts))
-        new = torch.full((batch, 1), end, device=model.device)  # [batch, 1]
-        rows, cache = new, DynamicCache()  # the model adds to it
-        for _ in range(model.config.n_positions):
-            # by position: transformers 5.24 gives this argument another name
-            logits = model(new, cache, use_cache=True).logits[:, -1]
-            chances = (logits / temperature).softmax(-1)  # [batch, d_vocab]
-            new = torch.multinomial(chances, 1, generator=generator)
-            rows = torch.cat([rows, new], dim=1)  # [batch, position]
-            if (rows[:, 1:] == end).any(dim=1).all():
-                break
-        for row in rows[:, 1:].tolist():
-            finished = end in row
-            text = tokenizer.decode(row[: row.index(end)] if finished else row)
-            texts.append(text if finished else text + "…")
-    return texts
+    end, rows = tokenizer.eos_token_id, []
+    other = int(end == 0)  # pads what is finished; `end` would make the start padding
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        while len(rows) < n:
+            start = torch.full((min(250, n - len(rows)), 1), end, device=model.device)
+            rows += model.eval().generate(
+                start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0,
+                temperature=temperature, max_length=model.config.n_positions + 1,
+                eos_token_id=end, pad_token_id=other,
+            ).tolist()  # fmt: skip
+    texts = [tokenizer.decode(row).split(END) for row in rows]
+    return [text if ended else f"{text}…" for _, text, *ended in texts]
 
 
 def evaluate(folder: Path, n: int = 1000) -> None:
@@ -208,11 +164,9 @@ def load_checkpoint(folder: Path) -> dict | None:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Up in a straight line for `warmup` steps, then down a cosine to 0."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return peak * 0.5 * (1 + math.cos(math.pi * done))
+    """As in notebook 09, down to 0; the peak comes twice, so the last step still has
+    something to give."""
+    return training.learning_rate(step - (step >= warmup), steps, peak, 0.0, warmup)
 
 
 def train(args: argparse.Namespace) -> list[float]:
@@ -233,12 +187,8 @@ def train(args: argparse.Namespace) -> list[float]:
             dist.destroy_process_group()
 
 
-def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
-    if rank == 0 and not (args.resume and (args.out / "tokenizer.json").exists()):
-        train_tokenizer(args.out, args.d_vocab, args.n_ctx, args.tokenizer_stories)
-    if world > 1:
-        dist.barrier()
-    tokenizer = load_tokenizer(args.out)
+def _new_model(args, tokenizer, device: torch.device):
+    """The model at its start, and its optimizer."""
     end = tokenizer.eos_token_id
     torch.manual_seed(args.seed)
     config = GPT2Config(
@@ -259,11 +209,18 @@ def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
     # Decay pulls on matrices only: gains should stay near 1, biases where they help.
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": args.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99))
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    how = {"lr": args.lr, "betas": (0.9, 0.99), "weight_decay": args.weight_decay}
+    return model, torch.optim.AdamW(groups, **how)
+
+
+def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
+    if rank == 0 and not (args.resume and (args.out / "tokenizer.json").exists()):
+        train_tokenizer(args.out, args.d_vocab, args.n_ctx, args.tokenizer_stories)
+    if world > 1:
+        dist.barrier()
+    tokenizer = load_tokenizer(args.out)
+    model, optimizer = _new_model(args, tokenizer, device)
     step, losses, checkpoints = 0, [], args.out / "checkpoints"
     state = load_checkpoint(checkpoints) if args.resume else None
     if state:

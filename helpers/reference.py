@@ -7,6 +7,7 @@ Nothing here computes a GPT-2: every number comes out of
 import contextlib
 import math
 import os
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,17 +19,23 @@ from helpers.config import Config
 from helpers.hub import ModelNotLoaded, Unreadable
 
 STORIES = Path(__file__).parent / "assets" / "stories"
+SIZES = {  # fields of Config, and of transformers' GPT2Config
+    "d_model": "n_embd",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "d_vocab": "vocab_size",
+    "init_range": "initializer_range",
+    "n_ctx": "n_positions",
+    "n_heads": "n_head",
+    "n_layers": "n_layer",
+}
 _loaded: dict[str, "Reference"] = {}  # by name; the last one loaded is "current"
 _current: str | None = None
 
 
 class Reference:
-    """A GPT-2 of transformers under the course's names.
+    """A GPT-2 of transformers, a `GPT2LMHeadModel`, under the course's names.
 
-    Args:
-        model: a `GPT2LMHeadModel`; put into eval mode.
-        tokenizer: its tokenizer, or None for a model that only sees token ids.
-        name: what `load_reference` was asked for.
+    Without a tokenizer, it is read from the model's folder when first asked for.
     """
 
     def __init__(self, model, tokenizer=None, name: str = "unnamed"):
@@ -132,39 +139,34 @@ class Reference:
                 f"(n_ctx = {self.cfg.n_ctx}); shorten the text."
             )
         seen: dict[str, tuple] = {}
-        handles = [
-            module.register_forward_hook(_recorder(seen, name), with_kwargs=True)
-            for name, module in self.model.transformer.named_modules()
-        ]
-        try:
-            # the mask says that nothing is padding: our padding token is a real one
-            everything = torch.ones_like(tokens)
-            logits = self.model(
-                tokens, attention_mask=everything, use_cache=False
-            ).logits
-        finally:
-            for handle in handles:
-                handle.remove()
+        # the mask says that nothing is padding: our padding token is a real one
+        how = {"attention_mask": torch.ones_like(tokens), "use_cache": False}
+        with ExitStack() as hooks:
+            for name, module in self.model.transformer.named_modules():
+                hook = partial(_record, seen, name)
+                hooks.enter_context(
+                    module.register_forward_hook(hook, with_kwargs=True)
+                )
+            logits = self.model(tokens, **how).logits
         return logits, _activations(seen, self.cfg)
 
 
 def config_of(hf) -> Config:
     """Our Config for a `GPT2Config`."""
-    return Config(
-        d_model=hf.n_embd,
-        layer_norm_eps=hf.layer_norm_epsilon,
-        d_vocab=hf.vocab_size,
-        init_range=hf.initializer_range,
-        n_ctx=hf.n_positions,
-        d_head=hf.n_embd // hf.n_head,
-        d_mlp=hf.n_inner or 4 * hf.n_embd,
-        n_heads=hf.n_head,
-        n_layers=hf.n_layer,
-    )
+    sizes = {ours: getattr(hf, theirs) for ours, theirs in SIZES.items()}
+    d_mlp = hf.n_inner or 4 * hf.n_embd
+    return Config(**sizes, d_head=hf.n_embd // hf.n_head, d_mlp=d_mlp)
 
 
 def course_state_dict(model) -> dict[str, torch.Tensor]:
-    """A `GPT2LMHeadModel`'s weights in the course's names and shapes.
+    """A `GPT2LMHeadModel`'s weights in the course's names and shapes, copied."""
+    # In order of its own axes: a transposed view's clone would not be.
+    plain = torch.contiguous_format
+    return {n: p.clone(memory_format=plain) for n, p in course_views(model).items()}
+
+
+def course_views(model) -> dict[str, torch.Tensor]:
+    """The same, not copied: what is written into them changes the model.
 
     transformers keeps q, k and v of all heads in one matrix (`c_attn`), stores
     matrices as [in, out] (`Conv1D`) and ties the head to the embedding.
@@ -172,61 +174,50 @@ def course_state_dict(model) -> dict[str, torch.Tensor]:
     cfg = config_of(model.config)
     hf = {name: p.detach() for name, p in model.named_parameters()}
     hf = {name.removeprefix("transformer."): p for name, p in hf.items()}
-    # A tied head is not listed a second time: it is the embedding, transposed.
-    head = model.lm_head.weight.detach()
-    bias = hf.get("lm_head.bias", torch.zeros(cfg.d_vocab, device=model.device))
     ours = {"embed.W_E": hf["wte.weight"], "pos_embed.W_pos": hf["wpe.weight"]}
     for i in range(cfg.n_layers):
-        theirs = {
-            name.removeprefix(f"h.{i}."): p
-            for name, p in hf.items()
-            if name.startswith(f"h.{i}.")
-        }
-        block = {
-            "ln1.w": theirs["ln_1.weight"],
-            "ln1.b": theirs["ln_1.bias"],
-            "ln2.w": theirs["ln_2.weight"],
-            "ln2.b": theirs["ln_2.bias"],
-            "mlp.W_in": theirs["mlp.c_fc.weight"],
-            "mlp.b_in": theirs["mlp.c_fc.bias"],
-            "mlp.W_out": theirs["mlp.c_proj.weight"],
-            "mlp.b_out": theirs["mlp.c_proj.bias"],
-            "attn.W_O": rearrange(
-                theirs["attn.c_proj.weight"],
-                "(n_heads d_head) d_model -> n_heads d_head d_model",
-                n_heads=cfg.n_heads,
-            ),
-            "attn.b_O": theirs["attn.c_proj.bias"],
-        }
+        theirs, block = f"h.{i}", f"blocks.{i}"
         W = rearrange(
-            theirs["attn.c_attn.weight"],
+            hf[f"{theirs}.attn.c_attn.weight"],
             "d_model (qkv n_heads d_head) -> qkv n_heads d_model d_head",
             qkv=3,
             n_heads=cfg.n_heads,
         )
         b = rearrange(
-            theirs["attn.c_attn.bias"],
+            hf[f"{theirs}.attn.c_attn.bias"],
             "(qkv n_heads d_head) -> qkv n_heads d_head",
             qkv=3,
             n_heads=cfg.n_heads,
         )
         for letter, weight, biases in zip("QKV", W, b, strict=True):
-            block[f"attn.W_{letter}"] = weight
-            block[f"attn.b_{letter}"] = biases
-        ours |= {f"blocks.{i}.{name}": p for name, p in block.items()}
+            ours[f"{block}.attn.W_{letter}"] = weight
+            ours[f"{block}.attn.b_{letter}"] = biases
+        ours[f"{block}.attn.W_O"] = rearrange(
+            hf[f"{theirs}.attn.c_proj.weight"],
+            "(n_heads d_head) d_model -> n_heads d_head d_model",
+            n_heads=cfg.n_heads,
+        )
+        ours[f"{block}.attn.b_O"] = hf[f"{theirs}.attn.c_proj.bias"]
+        ours |= {
+            f"{block}.ln1.w": hf[f"{theirs}.ln_1.weight"],
+            f"{block}.ln1.b": hf[f"{theirs}.ln_1.bias"],
+            f"{block}.ln2.w": hf[f"{theirs}.ln_2.weight"],
+            f"{block}.ln2.b": hf[f"{theirs}.ln_2.bias"],
+            f"{block}.mlp.W_in": hf[f"{theirs}.mlp.c_fc.weight"],
+            f"{block}.mlp.b_in": hf[f"{theirs}.mlp.c_fc.bias"],
+            f"{block}.mlp.W_out": hf[f"{theirs}.mlp.c_proj.weight"],
+            f"{block}.mlp.b_out": hf[f"{theirs}.mlp.c_proj.bias"],
+        }
     ours |= {"ln_final.w": hf["ln_f.weight"], "ln_final.b": hf["ln_f.bias"]}
-    ours |= {"unembed.W_U": head.T, "unembed.b_U": bias}
-    # One copy each, in order of its own axes: a transposed view's clone would not be.
-    plain = torch.contiguous_format
-    return {name: p.clone(memory_format=plain) for name, p in ours.items()}
+    # A tied head is not listed a second time: it is the embedding, transposed.
+    ours["unembed.W_U"] = model.lm_head.weight.detach().T
+    bias = torch.zeros(cfg.d_vocab, device=model.device)
+    ours["unembed.b_U"] = hf.get("lm_head.bias", bias)
+    return ours
 
 
-def _recorder(seen: dict, name: str):
-    def hook(module, args, kwargs, output):
-        given = args[0] if args else kwargs.get("hidden_states")
-        seen[name] = (given, output)
-
-    return hook
+def _record(seen: dict, name: str, module, args, kwargs, output) -> None:
+    seen[name] = (args[0] if args else kwargs.get("hidden_states"), output)
 
 
 def _activations(seen: dict, cfg: Config) -> dict[str, torch.Tensor]:

@@ -4,10 +4,12 @@ import os
 import platform
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from helpers import my_code
 
+_LIBRARIES = ("torch", "transformers", "einops")
 DRIVE = Path("/content/drive")
 
 
@@ -18,16 +20,10 @@ def start(edition: str, keep_on_drive: bool = False) -> None:
         edition: "exercises" (passing answers are saved) or "complete".
         keep_on_drive: on Colab, keep what passes on the person's Google Drive.
     """
-    import einops
-    import torch
-    import transformers
-
     my_code.edition(edition)
-    print(
-        f"Python {platform.python_version()} · torch {torch.__version__} · "
-        f"transformers {transformers.__version__} · einops {einops.__version__}"
-    )
-    if keep_on_drive:
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    print(" · ".join([f"Python {platform.python_version()}", *libraries]))
+    if keep_on_drive is True:
         _keep_on_drive()
     elif "google.colab" in sys.modules and edition == "exercises":
         print(

@@ -27,6 +27,8 @@ def current(root: Path) -> dict[Path, str]:
     Raises:
         EditionError: an exercise without a page, or a page without an exercise.
     """
+    if not (root / "helpers" / "exercises").is_dir():
+        return {}
     texts = {}
     pages = {path.stem: path for path in root.glob("helpers/exercises/*/*.md")}
     for notebook in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):

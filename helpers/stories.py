@@ -1,16 +1,7 @@
 """The stories: a small grammar that writes them, and knows how likely each one is.
 
-A story is written from the top of `assets/grammar.txt` downwards. Three things stand in
-a line:
-
-* plain words, written as they are;
-* `<lost>`: one of the lines listed under `lost`, drawn by the weights before them (1
-  where there is none);
-* `{A}`, `{x}`, `{P.in}`: a person, a thing, a place. Said for the first time, it is
-  drawn from `VALUES`; said again, it is the same one. So names, pronouns, colours and
-  objects have to be remembered. `A` and `B` are always a boy and a girl.
-
-`story` is the start; `tale` is another, with two plots only: less to learn.
+The grammar is `assets/grammar.txt`, which says how it is read. `story` is the start;
+`tale` is another, with two plots only: less to learn.
 
 No option begins with the whole of another one. So a reader who goes from left to right
 never has a choice: every text has at most one derivation, and `log_prob` is exact
@@ -29,29 +20,6 @@ from typing import NamedTuple
 
 GRAMMAR = Path(__file__).parent / "assets" / "grammar.txt"
 
-GIRLS = "Anna Mia Lily Emma Nora Ruby Clara Zoe".split()
-BOYS = "Tom Ben Max Leo Sam Jack Oscar Finn".split()
-COLOURS = "red blue green yellow pink purple black white".split()
-RELATIVES = "grandmother grandfather mother father aunt uncle".split()
-# A place is said as "the garden" or, with its own preposition, as "in the garden".
-PLACES = """in garden, in park, in forest, on beach, by river, by lake, on farm,
-at market, on hill, in meadow, in barn, near bridge"""
-SPOTS = """under the bench, behind the fence, in the tall grass, behind the old wall,
-next to the gate, under the big tree, behind the bushes, beside the well"""
-VALUES: dict[str, list] = {  # what a slot can stand for; "A B" share their list
-    "A B": [(name, 0) for name in BOYS] + [(name, 1) for name in GIRLS],
-    "c": COLOURS,
-    "d": COLOURS,
-    "x": "ball kite boat drum bell book car whistle puppet rope train doll".split(),
-    "y": "hat scarf cup basket lamp bag spoon ring".split(),
-    "P": [tuple(place.split()) for place in PLACES.split(",")],
-    "S": re.split(r",\s", SPOTS),
-    "T": "in the shed, behind the house, on the roof, under the cart".split(", "),
-    "G": RELATIVES,
-    "H": RELATIVES,
-    "Z": "kitten puppy rabbit duck lamb goat hedgehog mouse".split(),
-}
-KINDS = {slot: kind for kind in VALUES for slot in kind.split()}
 FORMS = {  # how a person can be spoken of: he, she
     "he": ("he", "she"),
     "him": ("him", "her"),
@@ -93,18 +61,27 @@ Item = str | Slot | Symbol
 Bound = dict[str, object]  # slot -> the value it was drawn as
 
 
-def _read(grammar: str) -> dict[str, list[tuple[float, str]]]:
-    rules: dict[str, list[tuple[float, str]]] = {}
+def _read(grammar: str) -> tuple[dict[str, list[tuple[float, str]]], dict[str, list]]:
+    """The weighted lines under each heading, and what each slot can stand for."""
+    rules, values = {}, {}
     for line in filter(None, map(str.rstrip, grammar.split("\n"))):
+        if line.startswith("#"):
+            continue
         if not line.startswith(" "):
             lines = rules[line] = []
         else:
             weight, text = re.fullmatch(r" +(\d+ )?(.*)", line).groups()
             lines.append((float(weight or 1), text))
-    return rules
+    for heading in [name for name in rules if name.startswith("{")]:
+        words = [v for _, line in rules.pop(heading) for v in line.split(", ")]
+        values |= {kind.strip("{}"): words for kind in heading.split(", ")}
+    values["A B"] = [(v.split()[0], int(v.endswith(" she"))) for v in values["A B"]]
+    values["P"] = [tuple(place.split()) for place in values["P"]]
+    return rules, values
 
 
-RULES = _read(GRAMMAR.read_text(encoding="utf-8"))
+RULES, VALUES = _read(GRAMMAR.read_text(encoding="utf-8"))
+KINDS = {slot: kind for kind in VALUES for slot in kind.split()}  # "A B": one list
 PLOTS = [line.strip(" <>") for _, line in RULES["plot"]]
 
 

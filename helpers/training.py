@@ -8,12 +8,13 @@ import json
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import model as course
 from helpers import stories
 from helpers.config import Config
+from helpers.reference import SIZES, course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 FILLER = 0.02  # a token at more than this share of positions is no name or object
@@ -112,31 +114,6 @@ def train_step(model, optimizer, tokens, targets, lr, max_norm=1.0):
     return loss.item()
 
 
-@dataclass
-class Run:
-    """A training run: what it has learned, and how it went."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    losses: list = field(default_factory=list)
-
-
-def train(run, steps, batch_at, rate_at, look=None, every=50):
-    """Train up to `steps`. Interrupt it, and the next call goes on from there."""
-    try:
-        while run.step < steps:
-            tokens, targets = batch_at(run.step)
-            rate = rate_at(run.step)
-            loss = train_step(run.model, run.optimizer, tokens, targets, rate)
-            run.losses.append(loss)
-            run.step += 1
-            if look and (run.step % every == 0 or run.step == steps):
-                look(run)
-    except KeyboardInterrupt:
-        print(f"Stopped after {run.step} steps. Run this cell again to go on.")
-
-
 class FastLayerNorm(course.LayerNorm):
     """The same in one operation."""
 
@@ -208,26 +185,18 @@ def write(name: str, size: int, start: str = "story") -> list[str]:
     return [stories.sample(random.Random(f"{name}/{i}"), start) for i in range(size)]
 
 
-def story_batch(
-    tokenizer, name: str, size: int, start: str = "story"
-) -> tuple[Tensor, Tensor]:
-    """Tokens and targets of `size` stories; another `name`, other stories."""
-    texts = write(name, size, start)
+def encode(texts: list[str], tokenizer) -> tuple[Tensor, Tensor]:
+    """Texts as tokens and targets, both [batch, position]; see `make_batch`."""
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return make_batch(rows, tokenizer.eos_token_id)
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Stories kept out of training.
+    """Stories kept out of training."""
 
-    Attributes:
-        batches: (tokens, targets) each.
-        own: the grammar's own loss on just these stories, nats per token.
-    """
-
-    batches: list[tuple[Tensor, Tensor]]
-    own: float
+    batches: list[tuple[Tensor, Tensor]]  # tokens and targets
+    own: float  # the grammar's own loss on just these stories, nats per token
 
     @classmethod
     def of_stories(
@@ -235,11 +204,10 @@ class HeldOut:
     ) -> "HeldOut":
         """`n` stories in batches of `size`, and how likely the grammar finds them."""
         size = min(size, n)
-        names = [f"held-out/{i}" for i in range(n // size)]
-        batches = [story_batch(tokenizer, name, size, start) for name in names]
-        texts = [text for name in names for text in write(name, size, start)]
+        parts = [write(f"held-out/{i}", size, start) for i in range(n // size)]
+        batches = [encode(texts, tokenizer) for texts in parts]
         many = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        own = -sum(stories.log_prob(text, start) for text in texts)
+        own = -sum(stories.log_prob(text, start) for texts in parts for text in texts)
         return cls(batches, own / many)
 
     @torch.no_grad()
@@ -265,29 +233,28 @@ def baselines(
     d_vocab, end = len(tokenizer), tokenizer.eos_token_id
     texts = write("counts", n, start)
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    single, pairs, before = Counter(), Counter(), Counter()
+    single, pairs = Counter(), Counter()
     for row in rows:
-        single.update([*row, end])
+        single.update([*row, end])  # as often before another token as after one
         pairs.update(pairwise([end, *row, end]))
-        before.update([end, *row])
     many = single.total() + 0.1 * d_vocab
 
     def unigram(a, b):
         return (single[b] + 0.1) / many
 
     def bigram(a, b):
-        return (pairs[a, b] + unigram(a, b)) / (before[a] + 1)
+        return (pairs[a, b] + unigram(a, b)) / (single[a] + 1)
 
     counted = [
         (int(a), int(b))
         for tokens, targets in held_out.batches
         for a, b in zip(tokens[targets != IGNORED], targets[targets != IGNORED])
     ]
-    losses = {
-        name: -sum(math.log(p(a, b)) for a, b in counted) / len(counted)
-        for name, p in (("unigram", unigram), ("bigram", bigram))
-    }
-    return {"uniform": math.log(d_vocab), **losses}
+    losses = {"uniform": math.log(d_vocab)}
+    for p in (unigram, bigram):
+        total = -sum(math.log(p(a, b)) for a, b in counted)
+        losses[p.__name__] = total / len(counted)
+    return losses
 
 
 @torch.no_grad()
@@ -301,15 +268,11 @@ def attention_patterns(model: nn.Module, tokens: Tensor) -> Tensor:
     # By name: blocks may be in any container.
     names = [f"blocks.{i}.attn" for i in range(model.cfg.n_layers)]
     layers = [model.get_submodule(name) for name in names]
-    hooks = [
-        attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        for attn in layers
-    ]
-    try:
+    with ExitStack() as hooks:
+        for attn in layers:
+            hook = attn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+            hooks.enter_context(hook)
         model.eval()(tokens)
-    finally:
-        for hook in hooks:
-            hook.remove()
     patterns = []
     for attn, x in zip(layers, seen):
         q = course.attention_projections(x, attn.W_Q, attn.b_Q)
@@ -341,49 +304,18 @@ def induction_scores(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tenso
 def to_transformers(model: nn.Module, end: int) -> GPT2LMHeadModel:
     """The same model as transformers' GPT2LMHeadModel, its head untied.
 
-    Args:
-        end: the id of the token that stands before and after a text.
-
-    Raises:
-        ValueError: if `b_U` is not 0; transformers' head has no bias.
+    `end` is the id of the token before and after a text. ValueError where `b_U` is not
+    0, since transformers' head has no bias.
     """
     cfg, ours = model.cfg, model.state_dict()  # by name, whatever holds the blocks
     if ours["unembed.b_U"].any():
         raise ValueError("b_U is not 0, and GPT2LMHeadModel has no bias in its head")
-    config = GPT2Config(
-        vocab_size=cfg.d_vocab,
-        n_positions=cfg.n_ctx,
-        n_embd=cfg.d_model,
-        n_layer=cfg.n_layers,
-        n_head=cfg.n_heads,
-        n_inner=cfg.d_mlp,
-        layer_norm_epsilon=cfg.layer_norm_eps,
-        tie_word_embeddings=False,
-        bos_token_id=end,
-        eos_token_id=end,
-    )
+    sizes = {theirs: getattr(cfg, ours) for ours, theirs in SIZES.items()}
+    how = {"tie_word_embeddings": False, "bos_token_id": end, "eos_token_id": end}
+    config = GPT2Config(**sizes, n_inner=cfg.d_mlp, **how)
     hf = GPT2LMHeadModel(config)
-    weights = {
-        "transformer.wte.weight": ours["embed.W_E"],
-        "transformer.wpe.weight": ours["pos_embed.W_pos"],
-        "transformer.ln_f.weight": ours["ln_final.w"],
-        "transformer.ln_f.bias": ours["ln_final.b"],
-        "lm_head.weight": ours["unembed.W_U"].T,
-    }
-    for i in range(cfg.n_layers):
-        at, to = f"blocks.{i}.", f"transformer.h.{i}."
-        weights |= {to + theirs: ours[at + name] for theirs, name in SAME.items()}
-        W, b = ([ours[f"{at}attn.{kind}_{x}"] for x in "QKV"] for kind in "Wb")
-        # [n_heads, d_model, d_head], three times -> [d_model, 3 * d_model]
-        W = torch.cat([rearrange(w, "h m d -> m (h d)") for w in W], dim=1)
-        weights[to + "attn.c_attn.weight"] = W
-        weights[to + "attn.c_attn.bias"] = torch.cat([bias.flatten() for bias in b])
-        W_O = rearrange(ours[at + "attn.W_O"], "h d m -> (h d) m")
-        weights[to + "attn.c_proj.weight"] = W_O
-    own = hf.state_dict()
-    with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
+    for name, view in course_views(hf).items():
+        view.copy_(ours[name])
     return hf.eval()
 
 
@@ -414,15 +346,21 @@ def own_text(path: str | Path) -> str:
     raise ValueError(f"Cannot read {path}: {problem}.")
 
 
-def train_tokenizer(text: str, d_vocab: int) -> Tokenizer:
-    """A byte-level BPE of `d_vocab` tokens, at least 256, learned from one text."""
+def train_tokenizer(
+    texts: str | Iterable[str], d_vocab: int, special_tokens: Iterable[str] = ()
+) -> Tokenizer:
+    """A byte-level BPE of `d_vocab` tokens, at least 256, learned from texts.
+
+    All 256 bytes are in its alphabet, so it encodes any text.
+    """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=d_vocab,
+        special_tokens=list(special_tokens),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator([text], trainer)
+    bpe.train_from_iterator([texts] if isinstance(texts, str) else texts, trainer)
     return bpe

@@ -31,29 +31,29 @@ def panel(draw: Callable[..., Figure | str | tuple], **controls: Widget) -> Widg
         A widget to display. The first drawing happens at once and raises what `draw`
         raises; an error in a later one is told in the panel, in the figure's place.
     """
-    first = _parts(draw(**{name: c.value for name, c in controls.items()}))
-    # At its own size, on the left: stretched to the page's width, a picture is blurred.
-    own_size = {"max_width": "100%", "align_self": "flex-start"}
-    views = [
-        ipywidgets.Image(format="png", layout=own_size)
-        if _is_png(p)
-        else ipywidgets.HTML()
-        for p in first
-    ]
-    problem = ipywidgets.HTML()
 
-    def put(parts) -> None:
-        for view, part in zip(views, parts, strict=True):
-            view.value = part
+    def drawn() -> list[bytes | str]:
+        parts = draw(**{name: c.value for name, c in controls.items()})
+        parts = parts if isinstance(parts, tuple) else (parts,)
+        return [png(part) if isinstance(part, Figure) else part for part in parts]
 
-    def redraw(change=None) -> None:
+    def redraw(change) -> None:
         try:
-            put(_parts(draw(**{name: c.value for name, c in controls.items()})))
+            for view, part in zip(views, drawn(), strict=True):
+                view.value = part
             problem.value = ""
         except Exception as error:
             problem.value = f"<b>{type(error).__name__}:</b> {html.escape(str(error))}"
 
-    put(first)
+    # At its own size, on the left: stretched to the page's width, a picture is blurred.
+    own_size = {"max_width": "100%", "align_self": "flex-start"}
+    views = [
+        ipywidgets.Image(value=part, format="png", layout=own_size)
+        if isinstance(part, bytes)
+        else ipywidgets.HTML(part)
+        for part in drawn()
+    ]
+    problem = ipywidgets.HTML()
     for control in controls.values():
         control.style = NARROW
         control.observe(redraw, names="value")
@@ -91,12 +91,3 @@ def shades(texts: list[str], strengths: list[float]) -> str:
         spans.append(f'<span style="{style}">{html.escape(text)}</span>')
     around = "background:#fff;color:#000;line-height:1.8;padding:4px"
     return f'<div style="{around}">{"".join(spans)}</div>'
-
-
-def _is_png(part) -> bool:
-    return isinstance(part, bytes)
-
-
-def _parts(drawn) -> list[bytes | str]:
-    drawn = drawn if isinstance(drawn, tuple) else (drawn,)
-    return [png(part) if isinstance(part, Figure) else part for part in drawn]

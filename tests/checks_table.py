@@ -1,121 +1,118 @@
-"""How good the checks are, in figures: `python -m tests.checks_table`.
+"""How good the checks are, in figures: `python -m tests.checks_table [name ...]`.
 
-Every answer of the test modules (`answers()`, the data of their tests) is put before
-its check. A wrong answer is
+Every answer of the exercises' pages is put before its check. A wrong answer is
 
-* named: the report tells its mistakes and no others, or lists them among some that
-  look alike ("one of these");
+* named: the report tells its mistake and no other, or lists it among some that look
+  alike ("one of these");
 * narrowed: the report gives the line, stage, part or property, and no mistake as exact;
 * wrongly named: the report gives as exact a mistake that it has not;
 * missed: it passed.
 
-"The values are wrong" is true and names nothing, so what is in SAYS_LITTLE does not
-count as a name. It takes some minutes.
+Then right answers are made wrong in one statement each: what it computes is multiplied
+by 1.1. Such a report is good when it names a mistake or shows the changed line; it is
+bad when the line that it shows makes a right value. It takes some minutes.
 """
 
-import importlib
+import ast
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
 
 import torch
 
-from helpers import checks, plots  # noqa: F401 (plots: imported before the clock)
+from helpers import checks
 from helpers.checks.report import Report
-from tests.candidates import Answer
+from tests.typed import text_of, typed
 
-# Facts that hold of almost every wrong answer.
-SAYS_LITTLE = {"wrong-values", "wrong-result", "wrong-shape", "crash"}
 WRONG = ("named", "narrowed", "wrongly named", "missed")
 RIGHT = ("accepted", "rejected")
+LINES = ("line named", "right line", "no line", "another line")
+# Facts that hold of almost every wrong answer.
+SAYS_LITTLE = {"wrong-values", "wrong-result", "wrong-shape", "crash"}
 
 
-def answers() -> Iterator[Answer]:
-    """Every answer of every suite."""
-    for path in sorted(Path(__file__).parent.glob("test_checks_*.py")):
-        module = importlib.import_module(f"tests.{path.stem}")
-        if hasattr(module, "answers"):
-            yield from module.answers()
-
-
-def catalogue(check: str) -> set[str]:
-    """The names of the mistakes that a check knows."""
-    return {known.name for known in getattr(checks, check).known}
-
-
-def verdict(report: Report, mistakes: tuple[str, ...] | None) -> str:
+def verdict(report: Report, slug: str | None) -> str:
     """One of WRONG, or of RIGHT where there is no mistake."""
-    if mistakes is None:
+    if slug is None:
         return "accepted" if report.status == "passed" else "rejected"
     if report.status != "failed":
         return "missed"
-    expected = set(mistakes)
     told = {mistake.name for mistake in report.mistakes}
-    named = expected <= told and (report.one_of or told - expected <= SAYS_LITTLE)
-    if named and not expected & SAYS_LITTLE:
+    if slug in told and (report.one_of or told - {slug} <= SAYS_LITTLE):
         return "named"
     exact = {mistake.name for mistake in report.mistakes if mistake.exact}
-    return "wrongly named" if exact - expected else "narrowed"
+    return "wrongly named" if exact - {slug} else "narrowed"
 
 
-@dataclass
-class Row:
-    """What became of one exercise's answers; seconds of one core."""
+def spoiled(source: str) -> Iterator[tuple[str, str]]:
+    """An answer with one statement of its computation changed: (line, whole text)."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        inside = isinstance(node, (ast.FunctionDef, ast.For))
+        if not inside or getattr(node, "name", "") == "__init__":
+            continue
+        for statement in node.body:
+            kept = getattr(statement, "value", None)
+            simple = (ast.Name, ast.Constant, ast.Tuple, type(None))
+            if not isinstance(statement, (ast.Assign, ast.Return)):
+                continue
+            if isinstance(kept, simple) or "shape" in ast.unparse(statement):
+                continue
+            statement.value = ast.parse(f"1.1 * ({ast.unparse(kept)})").body[0].value
+            yield ast.unparse(statement), ast.unparse(tree)
+            statement.value = kept
 
-    counts: Counter = field(default_factory=Counter)
-    slowest: float = 0.0
-    odd: list[str] = field(default_factory=list)
 
-    def add(self, answer: Answer) -> None:
-        start = time.process_time()
-        report = getattr(checks, answer.check).examine(answer.candidate)
-        spent = time.process_time() - start
-        if spent > self.slowest:
-            start = time.process_time()
-            report._repr_html_()  # with its picture, as a notebook shows it
-            self.slowest = spent + time.process_time() - start
-        what = verdict(report, answer.mistakes)
-        self.counts[what] += 1
+def line_verdict(report: Report, line: str) -> str | None:
+    """One of LINES; None for an answer that 1.1 has not made wrong."""
+    if report.status == "passed":
+        return None
+    shown = [m.line for m in report.mistakes if m.line]
+    if any(m.exact for m in report.mistakes):
+        return "line named"
+    if not shown:
+        return "no line"
+    return "right line" if shown[0] in line or line in shown[0] else "another line"
+
+
+def counted(name: str) -> tuple[Counter, list[str], float]:
+    """How often what; the odd cases in full; the slowest examination in seconds."""
+    check, counts, odd, slowest = getattr(checks, name), Counter(), [], 0.0
+    answers = [(None, code) for _, code in check.page.right]
+    for entry in check.page.mistakes.values():
+        codes = [*(way.code for way in entry.ways), *entry.also]
+        answers += [(entry.slug, code) for code in codes]
+    for slug, code in answers:
+        answer, start = typed(check, *text_of(check, code)), time.process_time()
+        report = check.examine(answer)
+        slowest = max(slowest, time.process_time() - start)
+        what = verdict(report, slug)
+        counts[what] += 1
         if what in ("wrongly named", "missed", "rejected"):
-            self.odd.append(f"{answer.check}, {answer.mistakes}: {what}\n{report}")
-
-
-def judge(some: Iterable[Answer]) -> dict[str, Row]:
-    """A row for each exercise, in the order of `checks.__all__`."""
-    rows: dict[str, Row] = defaultdict(Row)
-    for answer in some:
-        if answer.check not in rows:  # what is made once is no one's time
-            check = getattr(checks, answer.check)
-            check.examine(check.course)
-        rows[answer.check].add(answer)
-    return {name: rows[name] for name in checks.__all__ if name in rows}
-
-
-def table(rows: dict[str, Row]) -> str:
-    """Plain text, one line for each exercise and one for all."""
-    heads = ("in catalogue", *WRONG, *RIGHT, "slowest, s")
-    lines = ["exercise".ljust(22) + "".join(h.rjust(14) for h in heads)]
-    total, known = Row(), 0
-    for name, row in rows.items():
-        lines.append(_line(name, len(catalogue(name)), row))
-        known += len(catalogue(name))
-        total.counts += row.counts
-        total.slowest = max(total.slowest, row.slowest)
-    return "\n".join([*lines, _line("all", known, total)])
-
-
-def _line(name: str, known: int, row: Row) -> str:
-    figures = [known, *(row.counts[what] for what in (*WRONG, *RIGHT))]
-    told = "".join(str(figure).rjust(14) for figure in figures)
-    return f"{name:22}{told}{row.slowest:14.2f}"
+            odd.append(f"{code.place}, {slug}: {what}\n{report}")
+    if getattr(check.kind, "stages", None) is None:
+        return counts, odd, slowest
+    for code in [None, *(code for _, code in check.page.right)]:
+        *steps, text = text_of(check, code)
+        for line, wrong in spoiled(text):
+            report = check.examine(typed(check, *steps, wrong))
+            what = line_verdict(report, line)
+            counts[what] += 1
+            if what == "another line":
+                odd.append(f"{name}, {line!r}: another line\n{report}")
+    return counts, odd, slowest
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rows = judge(answers())
-    print(table(rows))
-    for row in rows.values():
-        print(*row.odd, sep="\n\n", file=sys.stderr)
+    heads = (*WRONG, *RIGHT, *LINES, "slowest, s")
+    print("exercise".ljust(22) + "".join(head.rjust(14) for head in heads))
+    total, remarks = Counter(), []
+    for name in sys.argv[1:] or checks.names():
+        counts, odd, slowest = counted(name)
+        total, remarks = total + counts, remarks + odd
+        figures = "".join(str(counts[head]).rjust(14) for head in heads[:-1])
+        print(f"{name:22}{figures}{slowest:14.2f}", flush=True)
+    print("all".ljust(22) + "".join(str(total[h]).rjust(14) for h in heads[:-1]))
+    print(*remarks, sep="\n\n", file=sys.stderr)

@@ -6,7 +6,6 @@ those that have an exercise of which an answer is new.
 """
 
 import inspect
-import linecache
 from collections import defaultdict
 
 import pytest
@@ -16,7 +15,7 @@ from helpers import checks, my_code, plots, widgets
 from helpers import model as course
 from notebook_tools import COMPLETE, NOTEBOOKS, complete
 from tests.candidates import define
-from tests.checks_table import answers
+from tests.typed import text_of, typed
 
 # Right answers that no suite has: other containers, a guard with an error of its own,
 # arguments by name.
@@ -74,11 +73,10 @@ def all_right() -> dict[str, list]:
     found = defaultdict(list)
     for name, sources in MORE.items():
         found[name] += [define(source, course=course)[name] for source in sources]
-    for answer in answers():
-        if answer.mistakes is None and not any(
-            piece in source_of(answer.candidate) for piece in NOT_EVERYWHERE
-        ):
-            found[getattr(checks, answer.check).answer].append(answer.candidate)
+    for check in (getattr(checks, name) for name in checks.names()):
+        for _, code in check.page.right:
+            if not any(piece in code.text for piece in NOT_EVERYWHERE):
+                found[check.title].append(typed(check, *text_of(check, code)))
     return found
 
 
@@ -86,11 +84,6 @@ def functions_of(candidate) -> list:
     """The function itself, or a class's own."""
     inside = [candidate, *vars(candidate).values()]
     return [inspect.unwrap(each) for each in inside if inspect.isfunction(each)]
-
-
-def source_of(candidate) -> str:
-    file = {function.__code__.co_filename for function in functions_of(candidate)}
-    return "".join("".join(linecache.getlines(name)) for name in file)
 
 
 def of_its_own_parts(patch: pytest.MonkeyPatch, chosen: dict) -> None:

@@ -74,10 +74,10 @@ def own_text(path) -> dict:
     """Notebook 09's cells that read a person's text, train on it and write."""
     notebook = complete("09_training")
     wanted = [f"own-text-{name}" for name in ("read", "batch", "train", "result")]
-    notebook.cells = [c for c in notebook.cells if c.id in ("imports", *wanted)]
-    names = {name: getattr(training, name) for name in ("train", "Run")}
-    for name in ("learning_rate", "parameter_groups", "batch_loss"):
-        names[name] = getattr(training, name)
+    wanted += ["imports", "run-loop"]
+    notebook.cells = [cell for cell in notebook.cells if cell.id in wanted]
+    names = ("learning_rate", "parameter_groups", "batch_loss", "train_step")
+    names = {name: getattr(training, name) for name in names}
 
     def mine(cell):
         return cell.source.replace("MY_TEXT = None", f"MY_TEXT = {str(path)!r}")

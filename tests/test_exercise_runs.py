@@ -44,35 +44,35 @@ WRONG = {
         ("* self.w", ""): "weight-unused",
         ("return ", ""): "no-return",
     },
-    ("03_embeddings", "merge-pair-exercise"): {
+    ("03_embeddings", "merge_pair-exercise"): {
         ("merged[-1] += token", "merged.append(token)"): "nothing-merged",
     },
     ("03_embeddings", "embed-exercise"): {
         ("self.W_E[tokens]", "self.W_E.T[tokens]"): "transposed-table",
     },
-    ("03_embeddings", "pos-embed-exercise"): {
+    ("03_embeddings", "pos_embed-exercise"): {
         ("self.W_pos[:position]", "self.W_pos[:batch]"): "counts-the-batch",
     },
     ("03_embeddings", "unembed-exercise"): {
         (" + self.b_U", ""): "bias-unused",
     },
-    ("04_attention", "projections-exercise"): {
+    ("04_attention", "attention_projections-exercise"): {
         ("n_heads d_model d_head", "n_heads d d_head"): "d-model-not-tied",
     },
-    ("04_attention", "scores-exercise"): {
+    ("04_attention", "attention_scores-exercise"): {
         (" / math.sqrt(q.shape[-1])", ""): "no-scale",
     },
-    ("04_attention", "mask-exercise"): {
+    ("04_attention", "causal_mask-exercise"): {
         ("diagonal=1", "diagonal=0"): "mask-hides-the-diagonal",
         ("return attn_scores.", "attn_scores."): "no-return",
     },
-    ("04_attention", "pattern-exercise"): {
+    ("04_attention", "attention_pattern-exercise"): {
         ("dim=-1", "dim=-2"): "softmax-over-queries"
     },
-    ("04_attention", "values-exercise"): {
+    ("04_attention", "attention_values-exercise"): {
         ("batch key_pos n_heads", "batch position n_heads"): "keys-not-tied",
     },
-    ("04_attention", "output-exercise"): {("b_O + ", ""): "b_O-forgotten"},
+    ("04_attention", "attention_output-exercise"): {("b_O + ", ""): "b_O-forgotten"},
     ("04_attention", "attention-exercise"): {
         ("self.W_V, self.b_V", "self.W_K, self.b_V"): "v-from-the-wrong-weights",
         ("nn.Parameter(torch.zeros(cfg.d_model))", "torch.zeros(cfg.d_model)"): (
@@ -84,24 +84,24 @@ WRONG = {
         ("gelu_new(pre)", "pre.relu()"): "relu",
         (" + self.b_in", ""): "b-in-unused",
     },
-    ("06_transformer_block", "block-exercise"): {
+    ("06_transformer_block", "transformer_block-exercise"): {
         ("self.mlp(self.ln2", "self.mlp(self.ln1"): "ln1-used-twice",
         ("return resid_mid + ", "return "): "no-second-residual",
     },
-    ("07_full_transformer", "transformer-exercise"): {
+    ("07_full_transformer", "demo_transformer-exercise"): {
         ("self.ln_final(residual)", "residual"): "no-final-layernorm",
         ("residual = block(residual)", "residual += block(residual)"): (
             "residual-doubled"
         ),
         ("nn.ModuleList(", "list("): "list-instead-of-modulelist",
     },
-    ("07_full_transformer", "split-c-attn-exercise"): {
+    ("07_full_transformer", "split_c_attn-exercise"): {
         ("(qkv n_heads d_head)", "(n_heads qkv d_head)"): "heads-before-qkv",
     },
-    ("07_full_transformer", "names-exercise"): {
+    ("07_full_transformer", "to_course_names-exercise"): {
         ('hf["lm_head.weight"].T', 'hf["lm_head.weight"]'): "head-not-transposed",
     },
-    ("07_full_transformer", "cross-entropy-exercise"): {
+    ("07_full_transformer", "cross_entropy-exercise"): {
         ("tokens[:, 1:, None]", "tokens[:, :-1, None]"): "no-shift-last-dropped",
     },
     ("08_generation", "temperature-exercise"): {

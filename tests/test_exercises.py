@@ -9,30 +9,15 @@ import copy
 import pytest
 
 from helpers import checks
-from helpers.checks.mutant import changed
-from tests.candidates import define
+from tests.typed import text_of, typed
 
 NAMES = checks.names()
-
-
-def typed(check, code=None, page_of=None):
-    """The solution, or what a block of a page makes of it, as typed into a cell."""
-    at = (page_of or check).title
-    parts = changed(check.parts, at, code) if code else check.parts
-    return define("\n\n".join(text for _, text in parts), **names_of(check))[
-        check.title
-    ]
-
-
-def names_of(check) -> dict:
-    """The names that a cell finds: libraries, and the course's earlier pieces."""
-    return {k: v for k, v in check._names.items() if not k.startswith("__")}
 
 
 def trouble(check, page_of, code, slug: str) -> str | None:
     """What is wrong with the report on a mistake's code, or None."""
     try:
-        answer = typed(check, code, page_of)
+        answer = typed(check, *text_of(check, code, page_of.title))
     except Exception as error:
         return f"{code.place}: {type(error).__name__}: {error}"
     report = check.examine(answer)
@@ -72,7 +57,7 @@ def test_right_answers_pass(name: str):
     check = getattr(checks, name)
     found = []
     for title, code in [("the solution", None), *check.page.right]:
-        report = check.examine(typed(check, code))
+        report = check.examine(typed(check, *text_of(check, code)))
         if report.status != "passed":
             found.append(f"{title}: {report}")
     assert not found, "\n\n".join(found)

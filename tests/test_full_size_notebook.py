@@ -19,5 +19,5 @@ def test_notebook_07_runs_on_gpt2_at_full_size(tmp_path):
     editions.execute(notebook, COMPLETE, environment, timeout=600)
     cells = {cell.id: cell for cell in notebook.cells}
     assert "12 layers" in said(cells["reference"])
-    assert "passed" in said(cells["transformer-check"])
+    assert "passed" in said(cells["demo_transformer-check"])
     assert "True" in said(cells["equal-load"])

@@ -54,7 +54,7 @@ def test_form(path: Path):
     assert len(notebook.cells) < 100
     problems = []
     for cell in notebook.cells:
-        if not re.fullmatch(r"[a-z][a-z0-9-]{1,63}", cell.id):
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{1,63}", cell.id):
             problems.append(
                 f"{cell.id}: an id is a few words in lower case and hyphens"
             )

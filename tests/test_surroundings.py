@@ -17,6 +17,8 @@ import IPython.core.debugger  # noqa: F401
 import numpy
 import pytest
 import torch
+from tests.test_checks_layer_norm import LAYER_NORM, PLAIN
+from tests.test_checks_layer_norm import layer_norm as answer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,8 +27,6 @@ from helpers import checks, load_reference, model
 from helpers.checks import guard
 from helpers.checks.report import Text
 from tests.candidates import define
-from tests.test_checks_layer_norm import LAYER_NORM, PLAIN
-from tests.test_checks_layer_norm import layer_norm as answer
 
 WRONG = (PLAIN[0].replace("mean", "std"), *PLAIN[1:])
 

@@ -1,8 +1,10 @@
 """helpers/training.py: the same code as notebook 09, and what its tools promise."""
 
 import ast
+import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,11 +33,11 @@ def test_notebook_and_helpers_have_the_same_code():
     theirs = definitions(Path(training.__file__).read_text(encoding="utf-8"))
     shared = set()
     for cell in editions.read(NOTEBOOK).cells:
-        if cell.id.endswith("-exercise") or cell.id in ("run-loop", "fast-given"):
+        if cell.id.endswith("-exercise") or cell.id == "fast-given":
             for name, code in definitions(cell.source).items():
                 assert code == theirs[name], name
                 shared.add(name)
-    assert len(shared) == 6 + 2 + 4
+    assert len(shared) == 6 + 4
 
 
 @pytest.mark.parametrize("size", [(2, 7), (1, CFG.n_ctx)])
@@ -59,17 +61,28 @@ def test_fast_classes_have_the_same_logits_and_gradients(size):
         torch.testing.assert_close(found[0][name], found[1][name], msg=name)
 
 
-def new_run(tokenizer) -> training.Run:
+@pytest.fixture(scope="module")
+def loop():
+    """Notebook 09's own `Run` and `train`."""
+    cells = {cell.id: cell.source for cell in editions.read(NOTEBOOK).cells}
+    names = {**vars(training), "field": dataclasses.field}
+    exec(cells["run-loop"], names)
+    return SimpleNamespace(Run=names["Run"], train=names["train"])
+
+
+def new_run(loop):
     model = training.new_model(CFG)
     groups = training.parameter_groups(model, 0.01)
-    return training.Run(model, torch.optim.AdamW(groups))
+    return loop.Run(model, torch.optim.AdamW(groups))
 
 
-def go(run, tokenizer, steps=8, look=None):
-    training.train(
+def go(loop, run, tokenizer, steps=8, look=None):
+    loop.train(
         run,
         steps,
-        batch_at=lambda step: training.story_batch(tokenizer, f"t/{step}", 2),
+        batch_at=lambda step: training.encode(
+            training.write(f"t/{step}", 2), tokenizer
+        ),
         rate_at=lambda step: training.learning_rate(step, 8, 1e-2, 1e-4, 2),
         look=look,
         every=1,
@@ -77,19 +90,19 @@ def go(run, tokenizer, steps=8, look=None):
 
 
 def test_interrupting_keeps_what_was_learned_and_running_again_goes_on(
-    tokenizer, capsys
+    loop, tokenizer, capsys
 ):
-    whole, broken = new_run(tokenizer), new_run(tokenizer)
-    go(whole, tokenizer)
+    whole, broken = new_run(loop), new_run(loop)
+    go(loop, whole, tokenizer)
 
     def stop(run):
         if run.step == 3:
             raise KeyboardInterrupt
 
-    go(broken, tokenizer, look=stop)
+    go(loop, broken, tokenizer, look=stop)
     assert "Stopped after 3 steps" in capsys.readouterr().out
     assert broken.step == len(broken.losses) == 3
-    go(broken, tokenizer)
+    go(loop, broken, tokenizer)
     assert broken.losses == whole.losses
     for p, q in zip(broken.model.parameters(), whole.model.parameters()):
         assert torch.equal(p, q)
@@ -103,7 +116,7 @@ def test_saved_for_transformers_it_gives_the_same_logits(tokenizer, tmp_path):
     training.to_transformers(model, 0).save_pretrained(tmp_path)
     loaded = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     assert not loaded.config.tie_word_embeddings
-    tokens, _ = training.story_batch(tokenizer, "saved", 3)
+    tokens, _ = training.encode(training.write("saved", 3), tokenizer)
     with torch.no_grad():
         torch.testing.assert_close(
             loaded(input_ids=tokens).logits, model(tokens), rtol=1e-4, atol=1e-4

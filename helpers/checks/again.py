@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.case import Case
+from helpers.checks.general import mistake
 from helpers.checks.observe import Runner, run
 from helpers.checks.place import flat, line_of
 from helpers.checks.report import Mistake
@@ -33,7 +34,8 @@ class _Births(TorchFunctionMode):
                 while frame is not None and frame.f_code.co_filename not in self.files:
                     frame = frame.f_back
                 line = line_of(frame, frame.f_lineno) if frame else ""
-                self.found = (line, _why(func.__name__.strip("_"), before))
+                name = func.__name__.strip("_")
+                self.found = line, name, _why(name, before)
         return out
 
 
@@ -43,33 +45,22 @@ def _numbers(values: list) -> list[Tensor]:
     return [torch.as_tensor(x).detach().clone() for x in numbers]
 
 
-def _why(name: str, given: list[Tensor]) -> tuple[str, str, str]:
-    """Of what a function makes NaN: a slug, a sentence, and what to do."""
+def _why(name: str, given: list[Tensor]) -> str:
+    """Of what a function makes NaN: an entry of general.md."""
     zeros = [(x == 0).any() for x in given]
     infinite = [x.isinf().any() for x in given]
     product = re.search("mul|einsum|bmm|mm$|linear|dot", name)
     if product and any(infinite) and any(zeros):
-        return (
-            "infinity-times-zero",
-            "0 times infinity is NaN, and both meet in this product.",
-            "put the infinity in its place without a product: `masked_fill` and "
-            "`torch.where` leave all other numbers alone",
-        )
+        return "infinity-times-zero"
     if "div" in name and all(zeros[:2]):
-        told = "0 divided by 0 is NaN, and both meet here."
-        return "zero-by-zero", told, "what keeps the divisor away from 0?"
+        return "zero-by-zero"
     if "softmax" in name and any(x.isneginf().all(-1).any() for x in given if x.ndim):
-        told = "A row in which every number is −inf has no softmax: it is NaN."
-        hint = "something must be left in every row: where are the rows that lose all?"
-        return "softmax-of-nothing", told, hint
-    negative = any((x < 0).any() for x in given)
-    if re.search("sqrt|log|pow", name) and negative:
-        told = f"`{name}` of a negative number is NaN, and there are such numbers here."
-        return f"{name}-of-a-negative-number", told, "print the smallest of them"
+        return "softmax-of-nothing"
+    if re.search("sqrt|log|pow", name) and any((x < 0).any() for x in given):
+        return "of-a-negative-number"
     if re.search("add|sub|sum|mean|var|std", name) and any(infinite):
-        told = "Infinity minus infinity is NaN, and both meet here."
-        return "infinity-minus-infinity", told, "where does the infinity come from?"
-    return "not-a-number", "The first NaN is made on this line.", "print what it reads"
+        return "infinity-minus-infinity"
+    return "first-nan"
 
 
 def first_nan(runner: Runner, case: Case, files: Set[str]) -> Mistake | None:
@@ -79,8 +70,8 @@ def first_nan(runner: Runner, case: Case, files: Set[str]) -> Mistake | None:
         run(runner, case)
     if not births.found or not births.found[0]:
         return None
-    line, (slug, told, hint) = births.found
-    return Mistake(slug, f"Your output contains NaN. {told}", hint, line=line)
+    line, name, why = births.found
+    return mistake(why, line=line, function=name)
 
 
 def random(runner: Runner, case: Case, files: Set[str]) -> Mistake:
@@ -91,15 +82,12 @@ def random(runner: Runner, case: Case, files: Set[str]) -> Mistake:
             run(runner, case)
     pairs = zip(first.steps, second.steps, strict=False)
     line = next((a.line for a, b in pairs if not _equal(a.value, b.value)), "")
-    hint = "look for dropout, random numbers, a layer that is made anew at every call, "
-    hint += "or something kept from the first call"
+    text = "random"
     if re.search(r"\bnn\.(?!functional)[A-Z]\w*\(", line):
-        hint = "a layer that is made here is a new one at every call, with new random "
-        hint += "numbers: use what `__init__` makes"
+        text = "random-new-layer"
     elif re.search("(?i)dropout", line):
-        hint = "leave the dropout out: it draws anew at every call"
-    told = "The same input gives another output the second time."
-    return Mistake("random", told, hint, line=line or None)
+        text = "random-dropout"
+    return mistake(text, "random", line=line)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from helpers.checks.guard import functions_of
-from helpers.checks.place import Place, pattern_of, sides
+from helpers.checks.place import Place, pattern_of, sides, written
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ class Cause:
             return ""
         words = match.groupdict()
         for name in self.when:
-            found = CONDITIONS[name](place, match)
+            try:
+                found = CONDITIONS[name](place, match)
+            except Exception:  # of what is there: then nothing bears it out
+                found = False
             if not found:
                 return ""
             words |= found if isinstance(found, dict) else {}
@@ -108,13 +111,29 @@ def in_an_assert(place, match):
 
 
 @condition
+def in_a_raise(place, match):
+    return isinstance(place.statement, ast.Raise)
+
+
+@condition
 def of_einops(place, match):
-    return getattr(place.callee, "__module__", "").startswith("einops")
+    return str(getattr(place.callee, "__module__", "")).startswith("einops")
 
 
 @condition
 def of_torch_einsum(place, match):
-    return getattr(place.callee, "__module__", "") == "torch.functional"
+    return place.callee is torch.einsum
+
+
+@condition
+def with_a_module(place, match):
+    """A module in the place of what it returns."""
+    node = place.node
+    parts = [getattr(node, side, None) for side in ("left", "right", "value")]
+    for part in filter(None, [*parts, *getattr(node, "args", ())]):
+        if isinstance(place.value(ast.unparse(part)), nn.Module):
+            return {"name": ast.unparse(part)}
+    return False
 
 
 @condition
@@ -129,14 +148,16 @@ def of_the_course(place, match):
     """One of the classes and functions that the exercises ask for."""
     import helpers.checks as checks  # all of them: this module is a part of each
 
-    return match["name"] in checks.titles()
+    of_torch = str(getattr(place.callee, "__module__", "")).startswith("torch")
+    return match["name"] in checks.titles() and not of_torch
 
 
 @condition
 def whole_words(place, match):
     """torch.einsum with names of several letters."""
-    pattern = pattern_of(place.node)
-    return of_torch_einsum(place, match) and bool(re.search(r"\w\w+ ", pattern))
+    left = pattern_of(place.node).split("->")[0].split(",")
+    words = [name for side in left if " " in side.strip() for name in side.split()]
+    return of_torch_einsum(place, match) and any(len(name) > 1 for name in words)
 
 
 @condition
@@ -188,11 +209,22 @@ def writes_along_the_first_axis(place, match):
 
 @condition
 def written_down(place, match):
-    """A number of the error that the operation spells out."""
-    said = re.findall(r"\d+", match.string)
-    here = re.findall(r"(?<![\w.-])[1-9]\d*(?![\w.])", place.code)
-    found = [number for number in here if number in said and int(number) > 1]
-    return bool(found) and {"number": found[0]}
+    """A size in the error that the operation spells out."""
+    said = re.findall(r"\d+", re.sub(r"(dimension|position) \d+", "", match.string))
+    for node in ast.walk(place.node or ast.Pass()):
+        sizes = [node.lower, node.upper] if isinstance(node, ast.Slice) else []
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            sizes = written(node.args) if name in _OF_SIZES else []
+        for size in sizes:
+            number = size.value if isinstance(size, ast.Constant) else 0
+            if type(number) is int and number > 1 and str(number) in said:
+                return {"number": number}
+    return False
+
+
+_OF_SIZES = """arange broadcast_to empty expand full ones rand randn repeat reshape
+unflatten view zeros""".split()
 
 
 @condition
@@ -221,8 +253,9 @@ def keeps_what_register_buffer_gives(place, match):
     self, code = place.value("self"), ast.unparse(place.statement or ast.Pass())
     for name in re.findall(r"self\.(\w+)", code) if self is not None else ():
         if getattr(self, name, 0) is None:
-            if re.search(rf"self\.{name}\s*=\s*self\.register_buffer", place.source):
-                return {"name": name}
+            call = rf"self\.{name}\s*=\s*self\.register_buffer\(\W*(\w+)"
+            if made := re.search(call, place.source):
+                return {"name": name, "made": made[1]}
     return False
 
 
@@ -274,7 +307,7 @@ def spelt_nearly(place, match):
     else:
         there = [n for n in dir(place.error.obj) if not n.startswith("_")]
     same = [other for other in there if other.lower() == name.lower()]
-    near = same or difflib.get_close_matches(name, there, n=1, cutoff=0.7)
+    near = same or difflib.get_close_matches(name, there, n=1, cutoff=0.8)
     return bool(near) and {"near": near[0]}
 
 
@@ -288,10 +321,10 @@ def of_a_module(place, match):
 def stands_elsewhere(place, match):
     """A function that another library has."""
     homes = {"torch": torch, "F": functional, "nn": nn, "math": math}
-    homes = {k: v for k, v in homes.items() if v is not place.error.obj}
-    name = match["name"]
+    owner, name = getattr(place.error, "obj", None), match["name"]
+    homes = {home: module for home, module in homes.items() if module is not owner}
     found = [home for home, module in homes.items() if hasattr(module, name)]
-    if not found and not isinstance(place.error.obj, Tensor) and hasattr(Tensor, name):
+    if not found and owner is not None and hasattr(Tensor, name):
         return {"where": f"x.{name}(...)"}
     return bool(found) and {"where": f"{found[0]}.{name}"}
 

@@ -2,19 +2,34 @@
 
 import ast
 import dis
+import linecache
 import re
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
-from helpers.checks.guard import ChangesASetting, files_of, is_library
+from helpers.checks.general import mistake
+from helpers.checks.guard import ChangesASetting, files_of, functions_of, is_library
 from helpers.checks.place import Place, line_of, place_of, shapes, short
 from helpers.checks.report import Mistake
+from helpers.checks.structure import article
 
-__all__ = ["describe", "files_of", "left_blank", "line_of", "own_line", "words"]
+__all__ = [
+    "asks_for_a_gpu",
+    "describe",
+    "files_of",
+    "left_blank",
+    "line_of",
+    "lines_of",
+    "of_the_check",
+    "own_line",
+    "words",
+    "writes",
+]
 
 
 def words(error: BaseException) -> str:
@@ -41,6 +56,16 @@ def left_blank(error: BaseException | None) -> bool:
     return operation == dis.opmap["RAISE_VARARGS"] and not is_library(home)
 
 
+def lines_of(candidate) -> list[str]:
+    """The lines of the person's functions."""
+    found = []
+    for function in functions_of(candidate):
+        code = function.__code__
+        numbers = sorted({number for *_, number in code.co_lines() if number})
+        found += [linecache.getline(code.co_filename, n).strip() for n in numbers]
+    return found
+
+
 def own_line(error: BaseException, candidate) -> str | None:
     """The person's own line at which an exception was raised."""
     return place_of(error, candidate).line or None
@@ -49,12 +74,7 @@ def own_line(error: BaseException, candidate) -> str | None:
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     """What crashed, on which line, with which shapes, and the usual cause."""
     if isinstance(error, ChangesASetting):
-        return Mistake(
-            "changes-a-setting",
-            f"Your code changes torch's {words(error)}, for all code that runs after "
-            "it. The check has put it back.",
-            "say it where it is needed: `dtype=`, `device=`, `with torch.no_grad():`",
-        )
+        return mistake("changes-a-setting", setting=words(error))
     place = place_of(error, candidate, _is_part_for(candidate))
     said = _said(error)
     if place.part is not None:
@@ -62,7 +82,9 @@ def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     name, hint = _usual_cause(place)
     line = place.line or None
     if name == "own-assert":
-        message = f"An `assert` of your own does not hold{where}"
+        text = words(error)
+        message = f"An `assert` of your own {f'({text}) ' if text else ''}does not hold"
+        message += where
         seen = _values(place) or shapes(place)
         return Mistake(name, f"{message}{': ' * bool(seen)}{seen}.", hint, line=line)
     message = f"Your code stops{where} with {said}"
@@ -104,40 +126,56 @@ def _is_part_for(candidate):
         module, name = frame.f_locals.get("self"), frame.f_code.co_name
         if isinstance(module, nn.Module):
             kind = type(module).__name__
-            return kind in titles and kind != own and name == "forward"
+            made = name == "__init__" and not hasattr(_given(frame)[0], "d_model")
+            return kind in titles and kind != own and (made or name == "forward")
         home = str(frame.f_globals.get("__name__"))
         return name in titles and home.startswith("helpers.")
 
     return is_part
 
 
+def _given(frame) -> list:
+    """What a function was called with, beside self."""
+    code = frame.f_code
+    names = [n for n in code.co_varnames[: code.co_argcount] if n != "self"]
+    return [frame.f_locals.get(name) for name in names] or [None]
+
+
 def _stopped_in_a_part(place: Place, said: str, where: str) -> Mistake:
     """An exception inside a piece that the person's line calls."""
-    code = place.part.f_code
-    inside = dict(place.part.f_locals)
-    module = inside.pop("self", None)
-    kind = code.co_name if module is None else type(module).__name__
-    names = code.co_varnames[module is not None : code.co_argcount]
-    given = [inside[name] for name in names if name in inside]
-    name = short(place.node.func) if isinstance(place.node, ast.Call) else kind
-    told = f"`{name}`" if name == kind else f"`{name}`, a {kind},"
-    message = f"{told} is given {', '.join(map(_kind, given))}"
+    part, module = place.part.f_code, place.part.f_locals.get("self")
+    kind = part.co_name if module is None else type(module).__name__
+    call = place.node if isinstance(place.node, ast.Call) else None
+    name = short(call.func) if call else kind
+    words = {"part": f"`{name}`" if name == kind else f"`{name}`, {article(kind)},"}
+    given = _given(place.part)
+    tell = partial(mistake, slug="given-to-a-part", line=place.line, **words)
+    if part.co_name == "__init__":
+        hint = f"`{kind}(cfg)` makes one"
+        if place.frame.f_code.co_name != "__init__":
+            hint = "call what your `__init__` has made, by `self.` and its name"
+        return tell("part-made-of-another-thing", given=_kind(given[0]), hint=hint)
+    handed = [f"`{short(a)}`" for a in call.args] if call else []
     cfg, takes = _takes(kind)
-    if takes and not all(map(_alike, given, takes)) and len(given) == len(takes):
-        message += f"; it takes {', '.join(_kind(x, cfg) for x in takes)}."
-    else:
-        message += f", and stops{where} with {said}."
-    arguments = place.node.args if isinstance(place.node, ast.Call) else []
-    handed = ", ".join(f"`{short(a)}`" for a in arguments) or "what you hand to it"
-    hint = f"look at {handed}, and at what it should be here"
-    return Mistake("given-to-a-part", message, hint, line=place.line)
+    sizes = getattr(place.value("self") if module is None else module, "cfg", None)
+    for i, (mine, right) in enumerate(zip(given, takes, strict=False)):
+        if not _alike(mine, right, cfg, sizes):
+            which = f", as `{part.co_varnames[i]}`," if takes[1:] else ""
+            told = handed[i] if i < len(handed) else "what you hand to it"
+            words = {"given": f"{which} {_kind(mine)}", "takes": _kind(right, cfg)}
+            return tell("part-given-another-thing", told=told, **words)
+    given, told = " and ".join(map(_kind, given)), ", ".join(handed)
+    return tell("part-stops", given=given, where=where, said=said, told=told)
 
 
-def _alike(given: object, takes: Tensor) -> bool:
-    """Whether a part was given as many axes of such numbers as it takes."""
+def _alike(given: object, takes: Tensor, cfg, sizes) -> bool:
+    """Whether a part was given such a tensor as it takes, for its own Config."""
     if not isinstance(given, Tensor):
         return False
-    return given.ndim == takes.ndim and given.dtype == takes.dtype
+    named = zip(given.shape, _axes(takes, cfg), strict=False)
+    return (given.ndim, given.dtype) == (takes.ndim, takes.dtype) and all(
+        getattr(sizes, axis, size) == size for size, axis in named
+    )
 
 
 def _takes(title: str) -> tuple:
@@ -154,15 +192,20 @@ def _takes(title: str) -> tuple:
         return None, ()
 
 
+def _axes(x: Tensor, cfg) -> list[str]:
+    """The names of a case's axes, as its Config tells them."""
+    sizes = {getattr(cfg, field): field for field in _SIZES}
+    plain = ["batch", *["position"] * x.ndim]
+    return [sizes.get(size, plain[i]) for i, size in enumerate(x.shape)]
+
+
 def _kind(value: object, cfg=None) -> str:
     """A tensor's shape and kind of numbers; with a Config, its axes' names."""
+    if isinstance(value, (int, float, type(None))):
+        return f"`{value}`"
     if not isinstance(value, Tensor):
-        return f"{type(value).__name__}".replace("NoneType", "None")
-    axes = [str(size) for size in value.shape]
-    if cfg is not None:
-        sizes = {getattr(cfg, field): field for field in _SIZES}
-        plain = ["batch", *["position"] * value.ndim]
-        axes = [sizes.get(n, plain[i]) for i, n in enumerate(value.shape)]
+        return f"{article(type(value).__name__)}, no tensor"
+    axes = map(str, value.shape) if cfg is None else _axes(value, cfg)
     numbers = "whole numbers"
     if value.dtype.is_floating_point:
         numbers = "floats"
@@ -208,13 +251,8 @@ def of_the_check(error: Exception) -> Mistake:
     """A line of the check's own that failed: no fault of the answer's is known."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__}: {words(error)}"[:300].rstrip(": ")
-    return Mistake(
-        "the-check-stopped",
-        f"The check itself stopped with {said} ({Path(last.filename).name}, line "
-        f"{last.lineno}), so it cannot tell whether your code is right.",
-        "restart the kernel and run the cells above (Run > Run All Above Selected "
-        "Cell); if it stops again, that is a fault of the course",
-    )
+    file = Path(last.filename).name
+    return mistake("the-check-stopped", said=said, file=file, number=last.lineno)
 
 
 def asks_for_a_gpu(line: str) -> str:
@@ -231,13 +269,7 @@ def writes(found: tuple) -> Mistake:
     """Of code that changes its input: the line, its form, and what to write instead."""
     line = line_of(*found) if found else ""
     form, hint = _writing_form(line)
-    return Mistake(
-        "changes-its-input",
-        f"Your code writes into the tensor it was given{form}, and whoever called it "
-        "goes on using that tensor.",
-        hint,
-        line=line or None,
-    )
+    return mistake("changes-its-input", line=line, form=form, hint=hint)
 
 
 def _writing_form(line: str) -> tuple[str, str]:

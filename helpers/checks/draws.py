@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from helpers.checks import crash
 from helpers.checks.explain import told
+from helpers.checks.observe import same
 from helpers.checks.report import Findings, Mistake
+from helpers.checks.trace import Recorder, RightValues, first_departure
 
 DRAWS = 10_000  # an answer that loops over the rows is slow
 ERROR = 1e-6  # the chance that a right answer is rejected, with honest random numbers
@@ -66,9 +68,12 @@ class Draws:
         if not _near(seen, targets, bound(9)):
             facts = _no_draw(seen)
             facts = facts or (self.facts(seen, contests) if self.facts else [])
-            return self._explained(check, seen) or Findings(
-                tuple(facts) or (_worst(seen, targets),)
-            )
+            found = self._explained(check, seen)
+            if found:
+                return found
+            line = _line(check, candidate, contests[0])
+            facts = facts or [_worst(seen, targets)]
+            return Findings(tuple(replace(fact, line=line) for fact in facts))
         few = many[:100]
         if torch.equal(*(_seeded(candidate, few, seed) for seed in SEEDS)):
             return Findings((_SAME_DRAWS,))
@@ -110,6 +115,31 @@ class Draws:
 def _seeded(answer, logits: Tensor, seed: int):
     torch.manual_seed(seed)
     return answer(logits)
+
+
+def _line(check, candidate, logits: Tensor) -> str | None:
+    """The first line whose numbers no right answer makes.
+
+    What comes out differently in a second call is drawn, and tells nothing.
+    """
+    logits = logits.repeat(8, 1)
+    right = [
+        step.value
+        for answer in check.right_answers()
+        for step in _recorded(answer, logits, SEEDS[0])[0].steps
+    ]
+    files = crash.files_of(candidate)
+    recorder, drawn = _recorded(candidate, logits, SEEDS[0], files)
+    again, _ = _recorded(candidate, logits, SEEDS[1], files)
+    pairs = zip(recorder.steps, again.steps)
+    recorder.steps = [one for one, two in pairs if same(one.value, two.value)]
+    stages = {"the probabilities": logits.softmax(-1)}
+    return first_departure(stages, recorder, drawn, RightValues(right)).line or None
+
+
+def _recorded(answer, logits: Tensor, seed: int, files=frozenset()):
+    with Recorder(files) as recorder:
+        return recorder, _seeded(answer, logits.clone(), seed)
 
 
 def _no_draw(seen: list[Tensor]) -> list[Mistake]:

@@ -105,6 +105,11 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
         return [_not_a_tensor(output)]
     if output.shape != target.shape:
         step = _returns_a_step(look)
+        departs = [] if step else _departure(look)
+        if where and departs:  # right in the other cases
+            lines = [departs[0].line or "", *crash.lines_of(look.candidate)]
+            spelt = narrow.spelt_out(output.shape, target.shape, axes, lines)
+            departs = spelt or departs
         return [
             *step,
             *narrow.right_numbers(output, target, axes),
@@ -115,7 +120,7 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
                 want=list(target.shape),
                 axes=", ".join(axes),
             ),
-            *([] if step else _departure(look)),
+            *departs,
         ]
     if output.dtype != target.dtype:
         return [mistake("wrong-dtype", got=output.dtype, want=target.dtype)]
@@ -202,7 +207,7 @@ def _right_values(look: Look) -> RightValues:
         with quietly(), torch.no_grad(), recorder:
             for answer in look.judgement.right_answers():
                 mutant_run(answer, look.judgement.own, look.case)
-        values = [step.value for step in recorder.steps]
+        values = [*look.case.inputs, *(step.value for step in recorder.steps)]
         look.case.made["right values"] = RightValues(values)
     return look.case.made["right values"]
 

@@ -1,6 +1,7 @@
 """Where an answer differs, when no known mistake explains it: facts, no guesses."""
 
 import itertools
+import re
 
 import torch
 from torch import Tensor
@@ -32,6 +33,26 @@ def where(
                 else f"every {name} except {listed}"
             )
     return "; ".join(told)
+
+
+def spelt_out(
+    got: torch.Size, want: torch.Size, axes: tuple[str, ...], lines: list[str]
+) -> list[Mistake]:
+    """A Mistake where a size that is wrong in this case is a number of the code.
+
+    Args:
+        lines: the one where the shape goes wrong, then all others.
+    """
+    for axis, mine, size in zip(axes, got, want, strict=False):
+        if mine == size or len(got) != len(want):
+            continue
+        number = rf"(?<![\w.])(?<!\*\* )(?<!dim=){mine}(?![\w.])"
+        shape = rf"(empty|expand|full|ones|repeat|reshape|view|zeros)\(.*{number}"
+        for line, pattern in zip(lines, [number, *[shape] * len(lines)], strict=False):
+            if re.search(pattern, line):
+                words = {"number": mine, "axis": axis, "size": size}
+                return [mistake("size-written-down", line=line, **words)]
+    return []
 
 
 def right_numbers(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> list[Mistake]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from helpers.checks import structure
 from helpers.checks.case import Case
+from helpers.checks.general import mistake
 from helpers.checks.guard import NotDrawn, OnCPU, global_cfg, settings_kept
 from helpers.checks.place import Watched
 from helpers.checks.report import Mistake
@@ -169,7 +170,7 @@ def _assembled(answer, own, case: Case) -> Runner:
     if not isinstance(answer, type):
         return answer
     if "module" not in case.made:
-        case.made["module"] = build(own, case).module
+        case.made["module"] = build(own, case, share=True).module
     base = case.made["module"]
     if answer is own:
         return base
@@ -210,11 +211,14 @@ class Built:
     fresh: dict[str, Tensor] = field(default_factory=dict)  # before loading
 
 
-def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
+def build(
+    candidate, case: Case, keep_fresh: bool = False, share: bool = False
+) -> Built:
     """A class gets `cfg` and the case's weights; a function is a runner already.
 
     Args:
         keep_fresh: also keep a copy of the weights with which it began.
+        share: the weights themselves, no copies: for answers that do not write to them.
     """
     if not isinstance(candidate, type):
         return Built(runner=_with_cfg(candidate, case))
@@ -231,16 +235,7 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
     except Exception as error:
         return Built(error=error)
     if not isinstance(module, nn.Module):
-        return Built(
-            mistakes=(
-                Mistake(
-                    "not-a-module",
-                    f"`{candidate.__name__}` is no `nn.Module`, so it has no weights "
-                    "that could be loaded or trained.",
-                    f"write `class {candidate.__name__}(nn.Module):`",
-                ),
-            )
-        )
+        return Built(mistakes=(mistake("not-a-module", name=candidate.__name__),))
     fresh = {}
     if keep_fresh:
         fresh = {name: p.detach().clone() for name, p in module.named_parameters()}
@@ -250,7 +245,10 @@ def build(candidate, case: Case, keep_fresh: bool = False) -> Built:
         return Built(mistakes=wrong)
     with torch.no_grad():
         for name, p in module.named_parameters():
-            p.copy_(case.params[name])
+            if share:
+                p.data = case.params[name]
+            else:
+                p.copy_(case.params[name])
         for name, value in case.buffers.items():
             module.get_buffer(name).copy_(value)
     return Built(
@@ -296,9 +294,7 @@ def _parameters_wrong(module: nn.Module, case: Case) -> tuple[Mistake, ...]:
             tell(name, _misshapen(name, have[name], shape, case))
     for name in spare:
         kind = type(_owner(module, name)[0]).__name__
-        told = f"There is a parameter `{name}`, which GPT-2's {kind} does not have."
-        hint = "take it out, or make it a buffer if it is not learned"
-        tell(name, Mistake("extra-parameter", told, hint))
+        tell(name, mistake("extra-parameter", name=name, kind=kind))
     return tuple(wrong)
 
 
@@ -351,21 +347,10 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
     within = "" if owner is module else f" of `{type(owner).__name__}`"
     if isinstance(plain, nn.Parameter):
         first = next(n for n, p in module.named_parameters() if p is plain)
-        return Mistake(
-            "shared-parameter",
-            f"`{name}` and `{first}` are one and the same parameter; GPT-2 has two.",
-            "make a new module for each place: calling the class makes one",
-        )
+        return mistake("shared-parameter", name=name, other=first)
     if isinstance(plain, Tensor):
-        told, hint = "a plain tensor, so that no optimizer sees it", "wrap it"
-        if leaf in owner._buffers:
-            told = "a buffer; GPT-2's weights are parameters, learned or not"
-            hint = "make it one, with `requires_grad=False` if it is not learned"
-        return Mistake(
-            "not-a-parameter",
-            f"`{name}` is {told}.",
-            f"{hint}: `self.{leaf} = nn.Parameter(...)`",
-        )
+        text = "buffer-for-a-parameter" if leaf in owner._buffers else "not-a-parameter"
+        return mistake(text, "not-a-parameter", name=name, leaf=leaf)
     alike = [other for other, s in spare.items() if s == shape]
     beside = [n for n in alike if n.rpartition(".")[0] == name.rpartition(".")[0]]
     alike = beside or alike  # a part's own before another's
@@ -374,33 +359,21 @@ def _missing(module, name: str, shape: tuple, spare: dict) -> Mistake:
     if len(alike) == 1:
         other = alike[0]
         del spare[other]
-        return Mistake(
-            "renamed-parameter",
-            f"The parameter that should be called `{name}` is called `{other}`; "
-            "saved weights find their place by name.",
-            f"call it `self.{leaf}` in `__init__`{within}",
-        )
-    return Mistake(
-        "missing-parameter",
-        f"There is no parameter `{name}`; it should have shape {list(shape)}.",
-        f"make it in `__init__`{within}: `self.{leaf} = nn.Parameter(...)`",
-    )
+        words = {"name": name, "other": other, "leaf": leaf, "within": within}
+        return mistake("renamed-parameter", **words)
+    words = {"name": name, "shape": list(shape), "leaf": leaf, "within": within}
+    return mistake("missing-parameter", **words)
 
 
 def _misshapen(name: str, have: tuple, want: tuple, case: Case) -> Mistake:
-    symbols = _symbols(want, case)
     if have == want[::-1]:
         hint = "the axes stand in the opposite order"
     elif sorted(have) == sorted(want):
         hint = "the axes stand in another order"
     else:
         hint = "take each size from `cfg`, so that the class fits every GPT-2"
-    return Mistake(
-        "misshapen-parameter",
-        f"`{name}` has shape {list(have)}; here it should be {list(want)}, "
-        f"which is [{symbols}].",
-        hint,
-    )
+    words = {"name": name, "got": list(have), "want": list(want), "hint": hint}
+    return mistake("misshapen-parameter", axes=_symbols(want, case), **words)
 
 
 def _symbols(shape: tuple, case: Case) -> str:

@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.guard import files_of
@@ -28,7 +29,9 @@ class Watched(TorchFunctionMode):
             return func(*args, **kwargs)
         except Exception as error:
             if not hasattr(error, "torch_was_given"):
-                error.torch_was_given = [*flat((*args, *kwargs.values()))]
+                given = [*flat((*args, *kwargs.values()))]
+                turned = func.__name__.startswith("__r")  # `1 - x` is x.__rsub__(1)
+                error.torch_was_given = given[::-1] if turned else given
             raise
 
 
@@ -64,8 +67,10 @@ class Place:
 
     @property
     def line(self) -> str:
-        """As the person typed it."""
-        return line_of(self.frame, self.number) if self.frame else ""
+        """As the person typed it: of `a` and `+ b` below it, the line of `+ b`."""
+        right = getattr(self.node, "right", None) or self
+        number = getattr(right, "lineno", self.number)
+        return line_of(self.frame, number) if self.frame else ""
 
     @cached_property
     def source(self) -> str:
@@ -145,12 +150,24 @@ class Place:
 
         Empty where what torch was given is not what is written there.
         """
-        written = [*_written(self.node, self._is_module)]
+        nodes = [*_operands(self.node, self._is_module)]
         given = getattr(self.error, "torch_was_given", [])
-        if len(written) != len(given):
-            written = [node for node in written if not isinstance(node, ast.Constant)]
-            given = [value for value in given if isinstance(value, Tensor)]
-        return list(zip(written, given)) if len(written) == len(given) else []
+        some = [node for node in nodes if not isinstance(node, ast.Constant)]
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        for names, values in ((nodes, given), (some, tensors)):
+            pairs = list(zip(names, values, strict=False))
+            if len(names) == len(values) and all(starmap(self._fits, pairs)):
+                return pairs
+        return []
+
+    def _fits(self, node: ast.AST, value: object) -> bool:
+        """Whether what is written could be this value: a name leads to it."""
+        if isinstance(node, ast.Constant):
+            return not isinstance(value, Tensor)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            named = self.value(ast.unparse(node))
+            return named is value or not isinstance(named, Tensor)
+        return True
 
     def _is_module(self, node: ast.AST) -> bool:
         return isinstance(self.value(ast.unparse(node)), types.ModuleType)
@@ -175,7 +192,7 @@ class Place:
         return [(shown, value) for shown, (*_, value) in order]
 
 
-def _written(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
+def _operands(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
     """The operands of an operation, as they are written."""
     match node:
         case ast.BinOp():
@@ -188,17 +205,18 @@ def _written(node: ast.AST | None, is_module: Callable) -> Iterator[ast.AST]:
             yield node.operand
         case ast.Subscript():
             yield node.value
-            yield from _each([node.slice])
+            yield from written([node.slice])
         case ast.Call():
             if isinstance(node.func, ast.Attribute) and not is_module(node.func.value):
                 yield node.func.value
-            yield from _each([*node.args, *(word.value for word in node.keywords)])
+            yield from written([*node.args, *(word.value for word in node.keywords)])
 
 
-def _each(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+def written(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Expressions, lists opened."""
     for node in nodes:
         if isinstance(node, (ast.Tuple, ast.List)):
-            yield from _each(node.elts)
+            yield from written(node.elts)
         else:
             yield node
 
@@ -256,19 +274,24 @@ def shapes(place: Place) -> str:
     named = {short(node): node for node, _ in place.operands}
     said = []
     for name, tensor in place.tensors:
-        said.append(_shape(name, tensor, pattern_of(named.get(name)), "->"))
+        made = pattern_of(node := named.get(name)).split("->")[-1]
+        if made and place.value(ast.unparse(node.func)) is torch.einsum:
+            made = " ".join(made.replace(" ", ""))
+        said.append(_shape(name, tensor, made))
     owner = getattr(place.error, "obj", None)
     if isinstance(owner, (int, float)) and isinstance(place.node, ast.Attribute):
         said.append(f"`{short(place.node.value)}` is {owner}")
     layer = place.callee
-    if isinstance(layer, nn.Module) and type(layer).__module__.startswith("torch.nn"):
-        said.append(f"`{short(place.node.func)}` is {str(layer).splitlines()[0]}")
+    of_torch = type(layer).__module__.startswith("torch.nn")
+    if isinstance(layer, torch.nn.Module) and of_torch and "\n" not in str(layer):
+        said.append(f"`{short(place.node.func)}` is {layer}")
     return ", ".join(dict.fromkeys(said))
 
 
-def _shape(name: str, tensor: Tensor, pattern: str, arrow: str) -> str:
-    axes = pattern.split(arrow)[-1].split()
-    if not axes or len(axes) != tensor.ndim or set(pattern.split(arrow)[-1]) & {*"(.)"}:
+def _shape(name: str, tensor: Tensor, side: str) -> str:
+    """A tensor's shape; with its axes' names, where a side of a pattern tells them."""
+    axes = side.split()
+    if not axes or len(axes) != tensor.ndim or set(side) & {*"(.)"}:
         return f"`{name}` has shape {list(tensor.shape)}"
     sizes = zip(axes, tensor.shape, strict=True)
     return f"`{name}` is [{', '.join(f'{axis} {size}' for axis, size in sizes)}]"
@@ -277,7 +300,7 @@ def _shape(name: str, tensor: Tensor, pattern: str, arrow: str) -> str:
 def sides(place: Place) -> list[tuple[str, str, Tensor]]:
     """For a call with a pattern: each tensor's axes in it, its name, the tensor."""
     left = pattern_of(place.node).split("->")[0].split(",")
-    operands = [a for a in _each(place.node.args) if not isinstance(a, ast.Constant)]
+    operands = [a for a in written(place.node.args) if not isinstance(a, ast.Constant)]
     if len(left) != len(operands):
         return []
     given = getattr(place.error, "torch_was_given", [])
@@ -292,7 +315,7 @@ def _axes(place: Place) -> str:
     """For a call with a pattern: its axis names with their sizes."""
     if not pattern_of(place.node):
         return ""
-    letters = getattr(place.callee, "__module__", "") == "torch.functional"
+    letters = place.callee is torch.einsum
     told, sizes = [], {}
     for side, name, tensor in sides(place):
         side = " ".join(side.replace(" ", "")) if letters else side
@@ -303,7 +326,7 @@ def _axes(place: Place) -> str:
             count = f"names {len(axes)} axes of `{name}`, which has {tensor.ndim}"
             told.append(f"the pattern {count}: {list(tensor.shape)}")
         else:
-            told.append(_shape(name, tensor, side, "->"))
+            told.append(_shape(name, tensor, side))
             for axis, size in zip(axes, tensor.shape, strict=True):
                 sizes.setdefault(axis, {}).setdefault(size, name)
     for axis, found in sizes.items():

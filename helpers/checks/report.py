@@ -136,7 +136,7 @@ class Report:
             with contextlib.suppress(Exception):  # the words count, with any settings
                 data = base64.b64encode(self.picture()).decode()
                 rows.append(
-                    f'<img alt="Target, yours and their difference, side by side" '
+                    f'<img alt="Target and yours as colours, side by side" '
                     f'style="max-width:100%;margin-top:6px" '
                     f'src="data:image/png;base64,{data}">'
                 )

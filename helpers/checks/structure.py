@@ -5,10 +5,12 @@ ModuleList loses a hundred of them, and one sentence says it better than a hundr
 """
 
 import difflib
+import functools
 from collections.abc import Iterable
 
 from torch import nn
 
+from helpers.checks.general import mistake
 from helpers.checks.report import Mistake
 
 
@@ -37,12 +39,11 @@ def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
     have = [name for name, _ in module.named_parameters()]
     lost = [name for name in want if name not in have]
     layers: dict[str, list[str]] = {}
-    for name in have:
-        path = name.rpartition(".")[0]
-        layer = _torch_class(module.get_submodule(path))
+    for name in have if lost else ():
+        path, layer = _torch_layer(module, name, lost)
         if layer and name not in want and path not in layers.setdefault(layer, []):
             layers[layer].append(path)
-    if not lost or not layers:
+    if not layers:
         return []
     told = [
         f"{_listed(paths)} {'are' if paths[1:] else 'is'} torch's `nn.{layer}`"
@@ -61,25 +62,27 @@ def _torch_layers(module: nn.Module, want: list[str]) -> list[Mistake]:
         lost = inside or [n.rpartition(".")[2] for n in lost]
         lost = list(dict.fromkeys(lost))
         hint = f"make {_listed(lost)} yourself: `self.{lost[0]} = nn.Parameter(...)`"
-    return [
-        Mistake(
-            "torch-layer",
-            f"{'; '.join(told)}. A layer of torch's makes parameters of its own, with "
-            "other names than the course's, so that saved weights do not find them.",
-            hint,
-        )
-    ]
+    return [mistake("torch-layer", layers="; ".join(told), hint=hint)]
 
 
-def _torch_class(part: nn.Module) -> str:
-    """The layer of torch that a module is, or that its class is built on."""
-    containers = (nn.Module, nn.ModuleList, nn.ModuleDict, nn.Sequential)
-    for kind in type(part).__mro__:
-        if kind in (*containers, nn.ParameterList, nn.ParameterDict):
-            return ""
-        if kind.__module__.startswith("torch.nn"):
-            return kind.__name__
-    return ""
+def _torch_layer(module: nn.Module, name: str, lost: list[str]) -> tuple[str, str]:
+    """The outermost layer of torch's that a parameter belongs to: path, and class.
+
+    A Sequential is one only where a class of the person's own belongs.
+    """
+    parts = name.split(".")[:-1]
+    for path in (".".join(parts[:n]) for n in range(len(parts) + 1)):
+        for kind in type(module.get_submodule(path)).__mro__:
+            place = part_title(path) and any(n.startswith(f"{path}.") for n in lost)
+            if kind is nn.Module or (kind in _CONTAINERS and not place):
+                break
+            if kind.__module__.startswith("torch.nn"):
+                return path, kind.__name__
+    return "", ""
+
+
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+_CONTAINERS += (nn.ParameterList, nn.ParameterDict)
 
 
 def _listed(names: list[str]) -> str:
@@ -101,12 +104,18 @@ PARTS = {  # the class of a part by its attribute, and its own check
 }
 
 
+def part_check(path: str) -> str:
+    """The check of what belongs in a place: layer_norm for `blocks.0.ln1`, or ""."""
+    leaf = path.rpartition(".")[2]
+    return "transformer_block" if leaf.isdigit() else PARTS.get(leaf, "")
+
+
+@functools.cache
 def part_title(path: str) -> str:
     """The class that belongs in a place: LayerNorm in `blocks.0.ln1`; "" if none."""
     import helpers.checks as checks  # all of them: this module is a part of each
 
-    leaf = path.rpartition(".")[2]
-    name = "transformer_block" if leaf.isdigit() else PARTS.get(leaf)
+    name = part_check(path)
     return getattr(checks, name).title if name in checks.names() else ""
 
 
@@ -119,19 +128,13 @@ def _other_classes(module: nn.Module, want: list[str]) -> list[Mistake]:
         kind, right = type(part).__name__, part_title(path)
         lost = [n for n in want if n.startswith(f"{path}.") and n not in have]
         if path and lost and kind in titles and right and kind != right:
-            name = path.rpartition(".")[2]
-            name = "blocks" if name.isdigit() else name
-            return [
-                Mistake(
-                    "another-class",
-                    f"`{path}` is a {kind}; {_article(right)} belongs there.",
-                    f"`self.{name} = {right}(cfg)`" if name != "blocks" else "",
-                )
-            ]
+            words = {"place": path, "kind": kind, "right": article(right)}
+            return [mistake("another-class", made=f"{right}(cfg)", **words)]
     return []
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
+    """A name with "a" or "an" in front."""
     return f"an {name}" if name[0] in "AEIO" or name == "MLP" else f"a {name}"
 
 
@@ -146,15 +149,9 @@ def _plain_lists(module: nn.Module) -> list[Mistake]:
                 continue
             full, kind = _join(path, name), type(value).__name__
             container = "ModuleDict" if kind == "dict" else "ModuleList"
-            found.append(
-                Mistake(
-                    f"{kind}-instead-of-modulelist",
-                    f"`{full}` is a plain Python {kind}, and nn.Module does not look "
-                    "into it: the weights of what it holds are not in `state_dict()`, "
-                    "no optimizer sees them, and `.to(device)` leaves them behind.",
-                    f"`self.{name} = nn.{container}(...)`",
-                )
-            )
+            words = {"place": full, "kind": kind, "name": name, "container": container}
+            slug = f"{kind}-instead-of-modulelist"
+            found.append(mistake("plain-list-of-modules", slug, **words))
     return found
 
 
@@ -165,16 +162,8 @@ def _shared_blocks(module: nn.Module) -> list[Mistake]:
         if len(children) < 2 or not all(name.isdigit() for name in part._modules):
             continue
         if len({id(child) for child in children}) == 1:
-            return [
-                Mistake(
-                    "shared-blocks",
-                    f"The {len(children)} entries of `{path}` are one and the same "
-                    f"{type(children[0]).__name__}: `[x] * n` repeats the object, and "
-                    "does not copy it. All layers would share their weights.",
-                    "call the class once for each layer: "
-                    "`[TransformerBlock(cfg) for _ in range(cfg.n_layers)]`",
-                )
-            ]
+            words = {"count": len(children), "kind": type(children[0]).__name__}
+            return [mistake("shared-blocks", place=path, **words)]
     return []
 
 
@@ -184,14 +173,7 @@ def _one_memory(parameters: dict[str, nn.Parameter]) -> list[Mistake]:
     for name, p in parameters.items():
         first = owners.setdefault(p.untyped_storage().data_ptr(), name)
         if first != name and p.numel():
-            return [
-                Mistake(
-                    "shared-memory",
-                    f"`{name}` and `{first}` are views of the same numbers: loading "
-                    "one overwrites the other.",
-                    "let each module make its own parameter",
-                )
-            ]
+            return [mistake("shared-memory", one=name, other=first)]
     return []
 
 
@@ -210,7 +192,9 @@ def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
     wanted, there = _grouped(want), _grouped(have)
     if wanted and all(child.isdigit() for child in wanted):
         if wanted.keys() != there.keys():
-            return [_count(path, len(wanted), len(there))]
+            have = f"{len(there)} block{'s' * (len(there) != 1)}"
+            words = {"place": path, "have": have, "want": len(wanted)}
+            return [mistake("wrong-number-of-blocks", **words)]
     lost = [child for child in wanted if child not in there]
     spare = [child for child in there if child not in wanted]
     found = []
@@ -218,8 +202,7 @@ def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
         value = getattr(module, child, None)
         if isinstance(value, type):
             full, name = _join(path, child), value.__name__
-            told = f"`{full}` is the class `{name}` itself, not an object of it."
-            found.append(Mistake("class-not-called", told, f"`{name}(cfg)` makes one"))
+            found.append(mistake("class-not-called", place=full, name=name))
             continue
         if value is not None:
             continue  # a module without parameters, or one that stands twice
@@ -228,32 +211,11 @@ def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
         full = _join(path, child)
         if alike:
             spare.remove(alike[0])
-            found.append(
-                Mistake(
-                    "renamed-module",
-                    f"What should be called `{full}` is called "
-                    f"`{_join(path, alike[0])}`; saved weights find their place by "
-                    "name.",
-                    f"call it `self.{child}`",
-                )
-            )
+            words = {"place": full, "other": _join(path, alike[0]), "name": child}
+            found.append(mistake("renamed-module", **words))
         else:
-            found.append(
-                Mistake(
-                    "missing-module",
-                    f"There is no `{full}`.",
-                    f"make it in `__init__`: `self.{child} = ...`",
-                )
-            )
-    found += [
-        Mistake(
-            "extra-module",
-            f"There is a module `{_join(path, child)}` that GPT-2 does not have here, "
-            "with weights of its own.",
-            "take it out",
-        )
-        for child in spare
-    ]
+            found.append(mistake("missing-module", place=full, name=child))
+    found += [mistake("extra-module", place=_join(path, child)) for child in spare]
     if found:
         return found
     for child in wanted.keys() & there.keys():
@@ -262,15 +224,6 @@ def _names(module: nn.Module, path: str, want, have) -> list[Mistake]:
         if found:
             return found
     return []
-
-
-def _count(path: str, want: int, have: int) -> Mistake:
-    return Mistake(
-        "wrong-number-of-blocks",
-        f"`{path}` holds {have} block{'s' * (have != 1)}; here `cfg.n_layers` is "
-        f"{want}.",
-        "`range(cfg.n_layers)`, and nothing added or taken off",
-    )
 
 
 def _join(path: str, name: str) -> str:

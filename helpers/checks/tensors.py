@@ -242,7 +242,8 @@ class Judgement:
                 for c in cases
             )
         ]
-        if not found and self.check.pairs and not backward:
+        crashed = all(s.error is not None for s in seen)  # of which one line tells more
+        if not found and self.check.pairs and not backward and not crashed:
             pairs = self.check.pairs_of_mutants()
             found = explain(pairs, self._unkept, cases, seen, equal)
         if not found:

@@ -2,9 +2,9 @@
 
 Every tensor that their code makes is recorded, with the tensors it was made of. A value
 is right when a right answer makes it too: the solution, or one of the page's other
-idioms, whose every step is recorded in the same way. What leads to a right value is
-right as well. The first value of the rest, on the way to what is returned, is where the
-computation departs, and its line is the one to look at.
+idioms, whose every step is recorded in the same way. What leads to right values alone
+is right as well. The first value of the rest, on the way to what is returned, is where
+the computation departs, and its line is the one to look at.
 """
 
 import sys
@@ -145,7 +145,8 @@ def _fingerprint(value: Tensor) -> Tensor:
     """The numbers in ascending order.
 
     One number repeated says nothing: its fingerprint is empty. Of two different
-    numbers, as in a mask, it is the share of the rarer one, whatever their names.
+    numbers, as in a mask, it is the share of the rarer one, whatever their names; but
+    two token ids are themselves.
     """
     return _fingerprints([value])[0][1]
 
@@ -158,13 +159,15 @@ def _fingerprints(values: list[Tensor]) -> list[tuple[tuple, Tensor]]:
     rows = rows.nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR).clamp(-_FAR, _FAR)
     rows = rows.sort(1).values
     low, high = rows == rows[:, :1], rows == rows[:, -1:]
-    two = (low | high).all(1).tolist()
+    ids = (rows == rows.round()).all(1) & (rows[:, 0] >= 0) & (rows[:, -1] > 1)
+    ids &= (rows[:, -1] < _FAR) & ~low.all(1)
+    two = ((low | high).all(1) & ~ids).tolist()
     share = low.double().mean(1).tolist()
     moments = torch.stack([rows.mean(1), rows.square().mean(1)], 1).tolist()
     made = []
     for row, is_two, s, (mean, square) in zip(rows, two, share, moments, strict=True):
         key, rare = (f"{mean:.5g}", f"{square:.5g}"), min(s, 1 - s)
-        if is_two:
+        if is_two and len(row) > 1:
             key, row = (rare,), row.new_tensor([-1.0, rare] if rare else [])
         made.append((key, row))
     return made
@@ -210,29 +213,33 @@ def first_departure(
             own are made side by side (q, k and v): all of them should be there. Others
             a right answer may well skip: one fused call makes none of them.
         recorder: what was recorded.
-        output: what was returned; where it is no tensor, all that was made counts.
+        output: what was returned; where it is no tensor, or made of plain numbers, all
+            that was made counts.
         right: what right answers make.
     """
     end = recorder.step_of(output)
-    before = _ancestors(end) if end else {id(step) for step in recorder.steps}
+    known = end and not end.fixed
+    before = _ancestors(end) if known else {id(step) for step in recorder.steps}
     used = [step for step in recorder.steps if id(step) in before]
-    wrong = _first_wrong(used, right)
+    wrong = first_wrong(used, right)
     line = wrong.line if wrong else ""
     groups = [v if isinstance(v, dict) else {name: v} for name, v in stages.items()]
     names = [name for group in groups for name in group]
-    made = [n for group in groups for n, v in group.items() if _made(v, used)]
-    if wrong and made[-1:] not in ([], names[-1:]):
-        # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
-        undone = [step for step in wrong.parents if step.line == line]
-        values = {name: value for group in groups for name, value in group.items()}
-        made = [name for name in made if not _made(values[name], undone)]
+    values = {name: value for group in groups for name, value in group.items()}
+    made = [name for name in names if _made(values[name], used)]
+    if made[-1:] == names[-1:]:
+        return Departure(names[-1], None, line)
     for group in groups:
         lacking = [name for name in group if name not in made]
         if lacking and len(lacking) < len(group):
             there = " and ".join(name for name in group if name in made)
             return Departure(there, lacking[0], line)
-    if made and made[-1] == names[-1]:
-        return Departure(names[-1], None, line)
+    if wrong:  # what stands beside the wrong line, as v may, says nothing of it
+        behind = _ancestors(wrong) - {id(wrong)}
+        # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
+        behind -= {id(step) for step in wrong.parents if step.line == line}
+        behind = [step for step in used if id(step) in behind]
+        made = [name for name in made if _made(values[name], behind)]
     last = made[-1] if made else None
     return Departure(last, names[names.index(last) + 1] if last else names[0], line)
 
@@ -253,7 +260,7 @@ def _made(value: Values, used: list[Step]) -> bool:
     return any(several.has(step.value) for step in used)
 
 
-def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
+def first_wrong(used: list[Step], right: RightValues) -> Step | None:
     """The first step of the person's that is not right, nor leads to what is."""
     rounds: dict[tuple, list[Step]] = {}  # a loop makes a value piece by piece
     for step in used:
@@ -265,12 +272,13 @@ def _first_wrong(used: list[Step], right: RightValues) -> Step | None:
             silent |= {id(step) for step in steps}
         each_right = [step for step in steps if right.has(step.value)]
         good |= {id(step) for step in (steps if right.has(whole) else each_right)}
-    open_ = [step for step in used if id(step) in good]
-    while open_:  # what leads to a right value is right
-        for parent in open_.pop().parents:
-            if id(parent) not in good:
-                good.add(id(parent))
-                open_.append(parent)
+    uses: dict[int, list[int]] = {}
+    for step in reversed(used):  # what leads to right values alone is right
+        mine = uses.get(id(step), [])
+        if mine and all(use in good for use in mine):
+            good.add(id(step))
+        for parent in step.parents:
+            uses.setdefault(id(parent), []).append(id(step))
     for step in used:
         no_mask = step.fixed and not _two_valued(step.value)
         if step.line and id(step) not in good | silent and not no_mask:

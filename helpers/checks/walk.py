@@ -29,17 +29,7 @@ from helpers.checks.observe import (
     same,
 )
 from helpers.checks.report import Mistake
-
-CHECKS = {  # the class of a part by its attribute, and its own check
-    "embed": "embed",
-    "pos_embed": "pos_embed",
-    "ln1": "layer_norm",
-    "attn": "attention",
-    "ln2": "layer_norm",
-    "mlp": "mlp",
-    "ln_final": "layer_norm",
-    "unembed": "unembed",
-}
+from helpers.checks.structure import part_check
 
 
 @dataclass(frozen=True)
@@ -150,8 +140,7 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
     kind = type(part).__name__
     place = f"`{kind}` (as `{call.name}`)"
     slug = "wrong-in-" + call.name.replace(".", "-").replace("_", "-")
-    leaf = call.name.rpartition(".")[2]
-    own = "transformer_block" if leaf.isdigit() else CHECKS.get(leaf)
+    own = part_check(call.name)
     again = f"`checks.{own}({kind})` tells more" if own else f"look at your `{kind}`"
 
     def runner(x):

@@ -18,9 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers import my_code
+from helpers.checks.case import Case
 from helpers.checks.check import Check, Course
 from helpers.config import Config
 from helpers.reference import Reference, as_loaded, current_reference
+
+STREAM = ("batch", "position", "d_model")
+PER_HEAD = ("batch", "position", "n_heads", "d_head")
+PER_PAIR = ("batch", "n_heads", "query_pos", "key_pos")
+LOGITS = ("batch", "position", "d_vocab")
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,16 @@ class Source:
     logits: Tensor  # [batch, position, d_vocab]
     cache: dict[str, Tensor]
     weights: dict[str, Tensor]
+    detail: str = ""  # what is special about the tokens: "on a batch of one"
 
     @property
     def cfg(self) -> Config:
         return self.reference.cfg
+
+    @property
+    def block(self) -> str:
+        """A block that reads what another one has written, if there are two."""
+        return f"blocks.{min(1, self.cfg.n_layers - 1)}."
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The weights below a prefix: `part("blocks.0.attn.")["W_Q"]`."""
@@ -45,6 +57,25 @@ class Source:
             for name, weight in self.weights.items()
             if name.startswith(prefix)
         }
+
+    def on(self, tokens: Tensor, detail: str = "") -> "Source":
+        """The same model, run on other tokens."""
+        logits, cache = self.reference.run_with_cache(tokens)
+        return replace(self, tokens=tokens, logits=logits, cache=cache, detail=detail)
+
+    def case(self, *inputs: Tensor, **more) -> Case:
+        """A case with these inputs; gradients are compared on the usual ones."""
+        more = {"detail": self.detail} | more
+        more = {"grad": not more["detail"]} | more
+        return Case(self.label, self.cfg, inputs, **more)
+
+    def layer(self, reads: str, part: str, writes: str, **more) -> Case:
+        """The case of a layer of `block`: what it reads and writes, its weights."""
+        known = {
+            "params": self.part(self.block + part),
+            "expected": self.cache[self.block + writes],
+        }
+        return self.case(self.cache[self.block + reads], **known | more)
 
 
 # Pairwise distinct, so that no two axes can be taken for one another. transformers
@@ -93,15 +124,37 @@ def stirred(n_layers: int = STIRRED.n_layers) -> Source:
 
 
 @cache
-def _loaded(reference: Reference, positions: int) -> Source:
+def _shapes() -> tuple[Source, ...]:
+    """The tiny model on texts of other shapes."""
+    shapes = {
+        "on a batch of one": (1, 5),
+        "on a single position": (2, 1),
+        "on the full context": (2, STIRRED.n_ctx),
+    }
+    return tuple(
+        stirred().on((torch.arange(a * b) * 5 % STIRRED.d_vocab).view(a, b), detail)
+        for detail, (a, b) in shapes.items()
+    )
+
+
+@cache
+def _loaded(reference: Reference) -> Source:
     text = "Once upon a time there was a little dog. The dog was happy."
-    tokens = reference.to_tokens(text)[:, :positions]
+    tokens = reference.to_tokens(text)[:, : min(12, reference.cfg.n_ctx)]
     return _run(f"the {reference.name} model", reference, tokens)
 
 
-def loaded(positions: int = 12) -> Source:
+def loaded() -> Source:
     """The reference that the notebook has loaded, on a short text, batch 1."""
-    return _loaded(current_reference(), positions)
+    return _loaded(current_reference())
+
+
+def sources() -> list[Source]:
+    """The tiny model, the usual text first, and the one that is loaded.
+
+    The usual text rules out most wrong explanations.
+    """
+    return [stirred(), *_shapes(), loaded()]
 
 
 def _run(label: str, reference: Reference, tokens: Tensor) -> Source:

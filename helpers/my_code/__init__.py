@@ -30,7 +30,6 @@ from helpers.my_code.sources import (
     COURSE,
     MODULE,
     CannotSave,
-    Piece,
     collect,
     globals_of,
     home_of,
@@ -88,24 +87,21 @@ def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | Non
     """Keep an answer that passed, under the name that its exercise gives it.
 
     Never raises: what cannot be kept is said in one sentence, and the file stays as
-    it was. A method put into a class from outside is such a case.
+    it was. Returns the file, or None if nothing was kept, as in the complete edition.
 
     Args:
         judge: whether what the file's text makes passes as well: from a class or
             function to bool. Without it, the text is only run.
-
-    Returns:
-        The file, or None if nothing was kept (always in the complete edition).
     """
     if _edition == "complete" or home_of(candidate) == "helpers.model":
         return None
     target = path()
 
     def passes(module: types.ModuleType) -> bool:
-        made = getattr(module, name)
-        if judge is not None:
-            _fill(module, importlib.import_module("helpers.model"))
-        return judge is None or judge(made)
+        if judge is None:
+            return True
+        _fill(module, importlib.import_module("helpers.model"))
+        return judge(getattr(module, name))
 
     try:
         with contextlib.ExitStack() as stack:
@@ -118,8 +114,7 @@ def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | Non
                 stack.enter_context(FileLock(lock, timeout=5))
             text, wrong = file.read(target)
             in_file = {name for name, _ in file.split(text)[2]}
-            found: dict[str, Piece] = {}
-            collect(name, candidate, globals_of(candidate), found, in_file, wanted=name)
+            found = collect(name, candidate, globals_of(candidate), {}, in_file, name)
             found = {n: file.anywhere(piece) for n, piece in found.items()}
             new = file.merge(text, found, name)
             file.try_out(new, target, passes)
@@ -127,10 +122,8 @@ def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | Non
             if wrong or new != text:
                 file.write(target, new.encode())
         if wrong:
-            print(
-                f"{target.name} {wrong}. It was copied to {aside}; what can be read of "
-                f"it is in the new {target.name}."
-            )
+            into = f"what can be read of it is in the new {target.name}"
+            print(f"{target.name} {wrong}. It was copied to {aside}; {into}.")
         return target
     except (Exception, SystemExit) as error:  # the check has passed all the same
         kind = "" if isinstance(error, CannotSave) else f"{type(error).__name__}: "
@@ -147,18 +140,13 @@ def load(*names: str, course: Any = None) -> Any:
     """The person's own classes and functions where they exist, else the course's.
 
     Prints which is which, except in the complete edition, which takes the course's.
+    One object for one name, a tuple for several.
 
     Args:
-        names: such as "LayerNorm", "Attention".
         course: where the course's are; `helpers.model` if not given.
-
-    Returns:
-        One object for one name, a tuple for several.
     """
-    if course is None:
-        course = importlib.import_module("helpers.model")
-    own: dict[str, Any] = {}
-    target = path()
+    course = course or importlib.import_module("helpers.model")
+    own, target = {}, path()
     if _edition == "exercises" and target.exists():
         try:
             linecache.checkcache(str(target))
@@ -173,9 +161,7 @@ def load(*names: str, course: Any = None) -> Any:
                 "what follows uses the course's code."
             )
     if _edition == "exercises":
-        yours = f"yours ({target.name})"
-        theirs = "the course's"
-        whose = [f"{n}: {yours if n in own else theirs}" for n in names]
-        print(" \u00b7 ".join(whose))
+        whose = {True: f"yours ({target.name})", False: "the course's"}
+        print(" \u00b7 ".join(f"{n}: {whose[n in own]}" for n in names))
     found = tuple(own[n] if n in own else getattr(course, n) for n in names)
     return found[0] if len(names) == 1 else found

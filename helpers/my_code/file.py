@@ -29,24 +29,7 @@ from helpers.my_code.sources import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = """\
-# My GPT-2, in my own code.
-# A class comes here when its check passes; a newer one that passes replaces it.
-# All else may be edited by hand. To run it: python my_gpt2.py "Once upon a time"
-"""
-TAIL = """\
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    folders = [*Path(__file__).resolve().parents, Path(COURSE_ROOT)]
-    sys.path += [str(at) for at in folders if (at / "helpers/reference.py").exists()]
-    try:
-        from helpers.program import run
-    except ImportError as error:
-        sys.exit(f"{error}: start this with the Python that runs the course.")
-    run(globals())
-"""
+FRAME = ROOT / "helpers" / "assets" / "my_gpt2.txt"  # what an empty file holds
 _GPU = re.compile(  # as an argument, a value, or in a list; not where it is compared
     r"""(?<![=!])([=(,:[]\s*["'])(?:cuda|mps|xpu)(?::\d+)?(?=["']\s*(?:[])},#]|$))""",
     re.M,
@@ -70,15 +53,16 @@ def split(text: str) -> tuple[str, dict[str, Import], list[tuple[str, str]]]:
             pieces.append(("__main__" if main else name, source))
     if rest := "\n".join(lines[done:]).strip("\n"):
         pieces.append(("", rest))
-    return header or HEADER.rstrip(), imports, pieces
+    return header, imports, pieces
 
 
 def merge(text: str, found: dict[str, Piece], wanted: str) -> str:
     """The file's text with what was found put in; all else stays as it is."""
     header, imports, pieces = split(text)
+    frame = FRAME.read_text(encoding="utf-8").replace("COURSE_ROOT", repr(str(ROOT)))
+    usual_header, _, main = split(frame)
     if "__main__" not in dict(pieces):
-        tail = TAIL.replace("COURSE_ROOT", repr(str(ROOT)))
-        pieces.append(("__main__", tail.rstrip()))
+        pieces += main
     for name in [n for n in found if n != wanted]:
         piece, old = found[name], imports.get(name) or dict(pieces).get(name)
         if old is None:
@@ -101,7 +85,7 @@ def merge(text: str, found: dict[str, Piece], wanted: str) -> str:
     imports = {
         n: i for n, i in imports.items() if n in read or i.module == "__future__"
     }
-    written = header + "\n\n" + _import_lines(imports.values())
+    written = (header or usual_header) + "\n\n" + _import_lines(imports.values())
     for i, (_, source) in enumerate(pieces):
         constants = i and all(map(_is_constant, (pieces[i - 1][1], source)))
         written += ("\n" if constants else "\n\n\n") + source
@@ -176,22 +160,15 @@ def _place(pieces: list[tuple[str, str]], name: str, source: str) -> None:
 
 
 def _import_lines(imports: Iterable[Import]) -> str:
-    """Sorted and merged: `__future__`, the standard library, then the others."""
-    merged: dict[tuple, list[str]] = {}
-    for one in sorted(imports):
+    """One a line: `__future__`, the standard library, then the others."""
+
+    def group(one: Import) -> tuple[bool, bool]:
         top = one.module.split(".")[0]
-        group = (top != "__future__", top not in sys.stdlib_module_names)
-        start = f"from {one.module} import " if one.name else str(one)
-        key = (group, bool(one.name), one.module, start)
-        merged.setdefault(key, []).append(str(one)[len(start) :])
-    lines = []
-    for (group, *_, start), names in sorted(merged.items()):
-        line = start + ", ".join(names)
-        if len(line) > 88:
-            line = start + "(\n    " + ",\n    ".join(names) + ",\n)"
-        lines.append((group, line))
-    groups = itertools.groupby(lines, key=lambda entry: entry[0])
-    return "\n\n".join("\n".join(line for _, line in lines) for _, lines in groups)
+        return top != "__future__", top not in sys.stdlib_module_names
+
+    ordered = sorted(imports, key=lambda one: (group(one), bool(one.name), one))
+    groups = itertools.groupby(ordered, key=group)
+    return "\n\n".join("\n".join(map(str, lines)) for _, lines in groups)
 
 
 def read(target: Path) -> tuple[str, str]:

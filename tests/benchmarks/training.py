@@ -56,7 +56,8 @@ def main() -> None:
     seconds = {name: [] for name in models}
     speeds = {name: [] for name in models}
     for step in range(args.steps + 3):
-        batch = training.story_batch(tokenizer, f"benchmark/{step}", args.batch)
+        texts = training.write(f"benchmark/{step}", args.batch)
+        batch = training.encode(texts, tokenizer)
         names = list(models)
         for name in names[step % 3 :] + names[: step % 3]:
             started = time.perf_counter()

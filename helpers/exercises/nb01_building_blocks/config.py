@@ -41,7 +41,7 @@ class Fields:
 
     def judge(self, check, candidate) -> Findings:
         """What is wrong with the fields; where nothing is, one Config is made."""
-        if not _written(candidate):
+        if not _written(candidate) and not _own_init(candidate):
             told = "The class has no fields yet. "
             told += "Until then the notebook goes on with the course's own."
             return Findings(todo=told)
@@ -87,8 +87,16 @@ def _written(candidate: type) -> set[str]:
     return own | _annotations(candidate).keys()
 
 
+def _own_init(candidate: type) -> bool:
+    """An `__init__` that somebody has typed: @dataclass leaves it alone."""
+    code = getattr(vars(candidate).get("__init__"), "__code__", None)
+    return code is not None and code.co_filename != "<string>"
+
+
 def looked_at(candidate: type) -> list[Found]:
     """What is wrong with a class's fields; where nothing is, with its instances."""
+    if _own_init(candidate) and not _written(candidate):
+        return [("init-by-hand", ())]
     if "__dataclass_fields__" not in vars(candidate):
         return [("dataclass-forgotten", ())]
     have = {field.name: field for field in dataclasses.fields(candidate)}

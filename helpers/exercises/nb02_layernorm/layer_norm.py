@@ -6,66 +6,39 @@ from torch import Tensor
 from helpers.checks.case import Case, noise
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise, loaded, stirred
+from helpers.exercises.course import STIRRED, STREAM, exercise, sources, stirred
 from helpers.model import LayerNorm
 
 
 def cases() -> list[Case]:
     """The residual stream of both models, and rows in which eps shows."""
-    small, big = stirred(), loaded()
-    eps, width = small.cfg.layer_norm_eps, small.cfg.d_model
-    spread = noise(2, 7, width, seed=1, scale=eps**0.5)
-    # variance near eps, means of up to three standard deviations
-    faint = spread + eps**0.5 * torch.linspace(-3, 3, 7)[None, :, None]
-    layer = small.reference.model.transformer.h[1].ln_1
-    inputs = {
-        "": small.cache["blocks.1.hook_resid_pre"],
-        "on rows whose variance is near eps": faint,
-        "on a batch of one": noise(1, 5, width, seed=3) - 0.5,
-        "on a single position": noise(2, 1, width, seed=4, scale=3.0),
-        "on the full context": noise(2, small.cfg.n_ctx, width, seed=2, scale=2) + 0.7,
-    }
     made = [
-        Case(
-            source=small.label,
-            detail=what,
-            cfg=small.cfg,
-            inputs=(x,),
-            params=small.part("blocks.1.ln1."),
-            expected=layer(x).detach(),
-            grad=what == "",
-        )
-        for what, x in inputs.items()
+        source.layer("hook_resid_pre", "ln1.", "ln1.hook_normalized")
+        for source in sources()
     ]
-    made.append(
-        Case(
-            source=big.label,
-            cfg=big.cfg,
-            inputs=(big.cache["blocks.0.hook_resid_mid"],),
-            params=big.part("blocks.0.ln2."),
-            expected=big.cache["blocks.0.ln2.hook_normalized"],
-            grad=True,
-        )
-    )
-    return made
+    # variance near eps, means of up to three standard deviations
+    faint = noise(2, 7, STIRRED.d_model, seed=1) + torch.linspace(-3, 3, 7)[:, None]
+    faint *= STIRRED.layer_norm_eps**0.5
+    layer = stirred().reference.model.transformer.h[1].ln_1
+    more = {"params": made[0].params, "expected": layer(faint).detach()}
+    detail = "on rows whose variance is near eps"
+    return [*made, stirred().case(faint, detail=detail, **more)]
 
 
-def stages(case: Case) -> dict[str, Tensor]:
+def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
     """The steps of the equation, in order."""
     (x,), p = case.inputs, case.params
-    mean = x.mean(-1, keepdim=True)
-    centred = x - mean
+    centred = x - x.mean(-1, keepdim=True)
     variance = centred.pow(2).mean(-1, keepdim=True)
     with_eps = variance + case.cfg.layer_norm_eps
-    normalized = centred / with_eps.sqrt()
     return {
-        "the mean": mean,
+        "the mean": x.mean(-1, keepdim=True),
         "the centred vector": centred,
         "the variance": (variance, variance.sqrt()),
         "the variance with eps added": with_eps,
-        "the root of it": with_eps.sqrt(),
-        "the normalized vector": normalized,
-        "the scaled and shifted vector": normalized * p["w"] + p["b"],
+        "the root of variance + eps": with_eps.sqrt(),
+        "the normalized vector": centred / with_eps.sqrt(),
+        "the scaled and shifted vector": centred / with_eps.sqrt() * p["w"] + p["b"],
     }
 
 
@@ -99,12 +72,6 @@ def fresh(parameters: dict[str, Tensor]) -> str | None:
 check = exercise(
     __file__,
     LayerNorm,
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_model"),
-        stages=stages,
-        facts=facts,
-        fresh=fresh,
-    ),
+    Tensors(cases, axes=STREAM, stages=stages, facts=facts, fresh=fresh),
     pairs=True,
 )

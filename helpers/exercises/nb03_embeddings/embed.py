@@ -5,34 +5,25 @@ from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise, loaded, stirred
+from helpers.exercises.course import STIRRED, STREAM, exercise
 from helpers.exercises.nb03_embeddings import tables
 from helpers.model import Embed
 
 
 def cases() -> list[Case]:
     """Ids that no mistake's table is too short for, then every id and a real text."""
-    small, big = stirred(), loaded()
-    cfg, order = small.cfg, torch.Generator().manual_seed(5)
-    low = cfg.d_model - 1  # so that even W_E transposed has such rows
-    inputs = {
-        "": tables.ids(2, 5, low, seed=1),
-        "on a batch of one": tables.ids(1, 4, low, seed=2),
-        "on a single position": tables.ids(2, 1, low, seed=3),
-        "on every token of the vocabulary": torch.randperm(
-            cfg.d_vocab, generator=order
-        )[None],
-        "on the full context": tables.ids(2, cfg.n_ctx, cfg.d_vocab, seed=4),
+    d_vocab, width = STIRRED.d_vocab, STIRRED.d_model - 1  # W_E transposed has d_model
+    low = {
+        "": tables.ids(2, 5, width, seed=1),
+        "on a batch of one": tables.ids(1, 4, width, seed=2),
+        "on a single position": tables.ids(2, 1, width, seed=3),
     }
-    return [
-        *_cases(small, inputs, explains=3),
-        *_cases(big, {"": big.tokens}, explains=0),
-    ]
-
-
-def _cases(source, inputs: dict, explains: int) -> list[Case]:
-    table = source.reference.model.transformer.wte
-    return tables.cases(source, "embed.", table, inputs, explains)
+    every = torch.cat([torch.arange(d_vocab), torch.zeros(7, dtype=torch.long)])
+    high = {
+        "on every token of the vocabulary": every.view(4, 11),
+        "on the full context": tables.ids(2, STIRRED.n_ctx, d_vocab, seed=4),
+    }
+    return tables.cases("embed.", low, high)
 
 
 def stages(case: Case) -> dict[str, Tensor]:
@@ -40,14 +31,5 @@ def stages(case: Case) -> dict[str, Tensor]:
     return {"the row of each token": case.expected}
 
 
-check = exercise(
-    __file__,
-    Embed,
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_model"),
-        stages=stages,
-        fresh=tables.starts_small("W_E"),
-    ),
-    pairs=True,
-)
+kind = Tensors(cases, STREAM, stages, fresh=tables.starts_small("W_E"))
+check = exercise(__file__, Embed, kind, pairs=True)

@@ -18,6 +18,5 @@ def arguments() -> list[tuple]:
     ]
 
 
-check = exercise(
-    __file__, "merge_pair", Calls(arguments, what="lists of tokens"), keep=False
-)
+kind = Calls(arguments, "lists of tokens")
+check = exercise(__file__, "merge_pair", kind, keep=False)

@@ -14,6 +14,5 @@ def arguments() -> list[tuple]:
     ]
 
 
-check = exercise(
-    __file__, "most_common_pair", Calls(arguments, what="lists of tokens"), keep=False
-)
+kind = Calls(arguments, "lists of tokens")
+check = exercise(__file__, "most_common_pair", kind, keep=False)

@@ -1,40 +1,27 @@
 """What an answer to `PosEmbed` is compared with."""
 
-import torch
 from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise, loaded, stirred
+from helpers.exercises.course import STIRRED, STREAM, exercise
 from helpers.exercises.nb03_embeddings import tables
 from helpers.model import PosEmbed
 
 
 def cases() -> list[Case]:
     """Batches that fit into n_ctx even when their positions run on."""
-    small, big = stirred(), loaded()
-    cfg = small.cfg
-    high = cfg.n_ctx  # so that an id can be taken for a position
-    inputs = {
-        "": tables.ids(2, 5, high, seed=1),
-        "on a batch of one": tables.ids(1, 4, high, seed=2),
-        "on a single position": tables.ids(1, 1, high, seed=3),
-        "on a batch of three, of one position each": tables.ids(3, 1, high, seed=6),
-        "on the full context": tables.ids(2, cfg.n_ctx, cfg.d_vocab, seed=4),
+    n_ctx = STIRRED.n_ctx  # the limit of ids, so that one can be taken for a position
+    low = {
+        "": tables.ids(2, 5, n_ctx, seed=1),
+        "on a batch of one": tables.ids(1, 4, n_ctx, seed=2),
+        "on a single position": tables.ids(1, 1, n_ctx, seed=3),
     }
-    return [
-        *_cases(small, inputs, explains=3),
-        *_cases(big, {"": big.tokens}, explains=0),
-    ]
-
-
-def _cases(source, inputs: dict, explains: int) -> list[Case]:
-    table = source.reference.model.transformer.wpe
-
-    def layer(tokens: Tensor) -> Tensor:  # GPT2Model.forward counts the positions
-        return table(torch.arange(tokens.shape[1]).expand(tokens.shape))
-
-    return tables.cases(source, "pos_embed.", layer, inputs, explains)
+    high = {
+        "on a batch of three, of one position each": tables.ids(3, 1, n_ctx, seed=6),
+        "on the full context": tables.ids(2, n_ctx, STIRRED.d_vocab, seed=4),
+    }
+    return tables.cases("pos_embed.", low, high)
 
 
 def adapt(output: Tensor, case: Case) -> tuple[Tensor, str | None]:
@@ -64,15 +51,5 @@ def stages(case: Case) -> dict[str, Tensor]:
     }
 
 
-check = exercise(
-    __file__,
-    PosEmbed,
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_model"),
-        stages=stages,
-        fresh=tables.starts_small("W_pos"),
-        adapt=adapt,
-    ),
-    pairs=True,
-)
+kind = Tensors(cases, STREAM, stages, fresh=tables.starts_small("W_pos"), adapt=adapt)
+check = exercise(__file__, PosEmbed, kind, pairs=True)

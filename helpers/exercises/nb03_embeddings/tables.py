@@ -1,4 +1,4 @@
-"""Cases of notebook 03, whose layers are tables: into the model, and out of it."""
+"""What the layers of notebook 03 share: tables, into the model and out of it."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from helpers.checks.case import Case
-from helpers.exercises.course import STIRRED, Source
+from helpers.exercises.course import STIRRED, Source, loaded, stirred
 
 # Comparing gradients of a table as large as GPT-2's, 39 million numbers, takes longer
 # than a check may; the small model's gradients have the same story to tell.
-_LARGE = 20_000  # tokens
+LARGE = 20_000  # tokens
 
 
 def ids(batch: int, position: int, high: int, seed: int) -> Tensor:
@@ -19,39 +19,30 @@ def ids(batch: int, position: int, high: int, seed: int) -> Tensor:
     return torch.randint(1, high, (batch, position), generator=generator)
 
 
-def cases(
-    source: Source,
-    part: str,
-    layer: Callable[[Tensor], Tensor],
-    inputs: dict[str, Tensor],
-    explains: int | None = None,
-) -> list[Case]:
-    """A table's cases.
+def cases(part: str, low: dict[str, Tensor], high: dict[str, Tensor]) -> list[Case]:
+    """The table "embed." or "pos_embed." on ids, by what is special about them.
 
     Args:
-        source: the model that it belongs to.
-        part: where its weights are found: "embed.".
-        layer: transformers' own.
-        inputs: by what is special about them.
-        explains: so many of them serve to recognise mistakes; beyond those, wrong
-            code stops in many ways, and for many reasons.
+        part: where its weights are found.
+        low: ids that serve to recognise mistakes; beyond them, wrong code stops in many
+            ways, and for many reasons.
+        high: other ids; their gradients count, too.
     """
-    small = source.cfg.d_vocab < _LARGE
-    with torch.no_grad():
-        return [
-            Case(
-                source=source.label,
-                detail=detail,
-                cfg=source.cfg,
-                inputs=(x,),
-                params=source.part(part),
-                expected=layer(x),
-                # of every token, too: a row whose gradient is cut off shows there
-                grad=small and (not detail or "every token" in detail),
-                explains=explains is None or i < explains,
-            )
-            for i, (detail, x) in enumerate(inputs.items())
-        ]
+
+    def case(source: Source, **more) -> Case:
+        seen = source.cache["hook_" + part.rstrip(".")]
+        params = source.part(part)
+        return source.case(source.tokens, params=params, expected=seen, **more)
+
+    small, big = stirred(), loaded()
+    return [
+        *(case(small.on(tokens, detail)) for detail, tokens in low.items()),
+        *(
+            case(small.on(tokens, detail), grad=True, explains=False)
+            for detail, tokens in high.items()
+        ),
+        case(big, grad=big.cfg.d_vocab < LARGE, explains=False),
+    ]
 
 
 def starts_small(name: str) -> Callable[[dict[str, Tensor]], str | None]:

@@ -1,11 +1,13 @@
 """What an answer to `Attention` is compared with."""
 
+import math
+
 import torch
 
 from helpers import model
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
+from helpers.exercises.course import STREAM, exercise, sources, stirred
 from helpers.exercises.nb04_attention import (
     attention_output,
     attention_pattern,
@@ -14,7 +16,6 @@ from helpers.exercises.nb04_attention import (
     attention_values,
     causal_mask,
 )
-from helpers.exercises.nb04_attention.runs import STREAM, runs
 
 STEPS = (
     attention_projections,
@@ -29,20 +30,13 @@ STEPS = (
 def cases() -> list[Case]:
     """The attention layers of both models, and one whose scores are all 0."""
     made = [
-        run.case(run.seen["x"], params=run.params, expected=run.seen["out"])
-        for run in runs()
+        source.layer("ln1.hook_normalized", "attn.", "hook_attn_out")
+        for source in sources()
     ]
-    first = runs()[0]
-    silent = {name: torch.zeros_like(first.params[name]) for name in ("W_Q", "b_Q")}
-    made.append(
-        first.case(
-            first.seen["x"],
-            params=first.params | silent,
-            detail="where every score is 0",
-            grad=False,
-        )
-    )
-    return made
+    p = made[0].params
+    silent = p | {name: torch.zeros_like(p[name]) for name in ("W_Q", "b_Q")}
+    more = {"params": silent, "expected": None, "detail": "where every score is 0"}
+    return [*made, stirred().case(*made[0].inputs, **more)]
 
 
 def stages(case: Case) -> dict:
@@ -59,8 +53,9 @@ def stages(case: Case) -> dict:
     z = model.attention_values(pattern, v)
     return {
         "side by side": {"the queries q": q, "the keys k": k, "the values v": v},
-        "the scaled scores": scores,
-        "the masked scores": masked,
+        # scaled now, or after the mask
+        "the scores": (*scores, *(s * math.sqrt(case.cfg.d_head) for s in scores)),
+        "the scaled and masked scores": masked,
         "the pattern": pattern,
         "the mixed values z": z,
         "the output": model.attention_output(z, p["W_O"], p["b_O"]),
@@ -72,16 +67,6 @@ UNUSED_B_K = (
     "of a query, and the softmax does not notice. GPT-2 has it all the same"
 )
 
-check = exercise(
-    __file__,
-    model.Attention,
-    Tensors(
-        cases,
-        axes=STREAM,
-        stages=stages,
-        causal=True,
-        may_be_unused={"b_K": UNUSED_B_K},
-    ),
-    steps=tuple(step.check for step in STEPS),
-    pairs=True,
-)
+kind = Tensors(cases, STREAM, stages, causal=True, may_be_unused={"b_K": UNUSED_B_K})
+steps = tuple(step.check for step in STEPS)
+check = exercise(__file__, model.Attention, kind, steps=steps, pairs=True)

@@ -5,21 +5,20 @@ from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb04_attention.runs import STREAM, runs
+from helpers.exercises.course import STREAM, exercise, sources
+from helpers.exercises.nb04_attention import runs
 from helpers.model import attention_output
 
 
 def cases() -> list[Case]:
     """z and the output's weights."""
     return [
-        run.case(
-            run.seen["z"],
-            run.params["W_O"],
-            run.params["b_O"],
-            expected=run.seen["out"],
+        source.case(
+            *runs.seen(source, "z"),
+            *runs.weights(source, "W_O", "b_O"),
+            expected=runs.stream(source)[1],
         )
-        for run in runs()
+        for source in sources()
     ]
 
 
@@ -33,4 +32,4 @@ def stages(case: Case) -> dict[str, Tensor]:
     }
 
 
-check = exercise(__file__, attention_output, Tensors(cases, axes=STREAM, stages=stages))
+check = exercise(__file__, attention_output, Tensors(cases, STREAM, stages))

@@ -6,22 +6,19 @@ from torch import Tensor
 from helpers.checks.case import Case
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb04_attention.runs import PER_PAIR, runs
-from helpers.model import apply_causal_mask, attention_pattern
+from helpers.exercises.course import PER_PAIR, exercise, sources, stirred
+from helpers.exercises.nb04_attention import runs
+from helpers.model import attention_pattern
 
 
 def cases() -> list[Case]:
     """Masked scores, filled with -inf and with the Template's -1e5."""
-    made = [
-        run.case(apply_causal_mask(run.scores), expected=run.seen["pattern"])
-        for run in runs()
-    ]
-    first = runs()[0]
-    finite = apply_causal_mask(first.scores).clamp(min=-1e5)
-    detail = "masked with −1e5"
-    made.append(first.case(finite, expected=first.seen["pattern"], detail=detail))
-    return made
+    made = []
+    for source in sources():
+        masked, pattern = runs.seen(source, "attn_scores", "pattern")
+        made.append(source.case(masked, expected=pattern))
+    finite, more = made[0].inputs[0].clamp(min=-1e5), {"detail": "masked with −1e5"}
+    return [*made, stirred().case(finite, expected=made[0].expected, **more)]
 
 
 def facts(pattern: Tensor, case: Case) -> list[Mistake]:
@@ -45,7 +42,5 @@ def stages(case: Case) -> dict[str, Tensor]:
 
 
 check = exercise(
-    __file__,
-    attention_pattern,
-    Tensors(cases, axes=PER_PAIR, stages=stages, facts=facts),
+    __file__, attention_pattern, Tensors(cases, PER_PAIR, stages, facts=facts)
 )

@@ -5,17 +5,19 @@ from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb04_attention.runs import PER_HEAD, runs
+from helpers.exercises.course import PER_HEAD, exercise, sources
+from helpers.exercises.nb04_attention import runs
 from helpers.model import attention_projections
 
 
 def cases() -> list[Case]:
-    """Queries, keys and values of each run, one of them at a time."""
+    """Queries, keys and values, one of them at a time."""
     made = []
-    for run, letter in zip(runs(), "QKVQK", strict=True):
-        W, b = run.params[f"W_{letter}"], run.params[f"b_{letter}"]
-        made.append(run.case(run.seen["x"], W, b, expected=run.seen[letter.lower()]))
+    for source, letter in zip(sources(), "QKVQK", strict=True):
+        weights = runs.weights(source, f"W_{letter}", f"b_{letter}")
+        (projected,) = runs.seen(source, letter.lower())
+        x, _ = runs.stream(source)
+        made.append(source.case(x, *weights, expected=projected))
     return made
 
 
@@ -28,6 +30,4 @@ def stages(case: Case) -> dict[str, Tensor]:
     }
 
 
-check = exercise(
-    __file__, attention_projections, Tensors(cases, axes=PER_HEAD, stages=stages)
-)
+check = exercise(__file__, attention_projections, Tensors(cases, PER_HEAD, stages))

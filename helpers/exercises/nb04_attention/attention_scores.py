@@ -6,14 +6,14 @@ from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb04_attention.runs import PER_PAIR, runs
+from helpers.exercises.course import PER_PAIR, exercise, sources
+from helpers.exercises.nb04_attention import runs
 from helpers.model import attention_scores
 
 
 def cases() -> list[Case]:
     """Queries and keys; transformers keeps its scores to itself."""
-    return [run.case(run.seen["q"], run.seen["k"]) for run in runs()]
+    return [source.case(*runs.seen(source, "q", "k")) for source in sources()]
 
 
 def stages(case: Case) -> dict[str, Tensor]:
@@ -25,6 +25,4 @@ def stages(case: Case) -> dict[str, Tensor]:
     }
 
 
-check = exercise(
-    __file__, attention_scores, Tensors(cases, axes=PER_PAIR, stages=stages)
-)
+check = exercise(__file__, attention_scores, Tensors(cases, PER_PAIR, stages))

@@ -4,17 +4,18 @@ from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb04_attention.runs import PER_HEAD, runs
+from helpers.exercises.course import PER_HEAD, exercise, sources
+from helpers.exercises.nb04_attention import runs
 from helpers.model import attention_values
 
 
 def cases() -> list[Case]:
     """Patterns and values of transformers, and the z that it makes of them."""
-    return [
-        run.case(run.seen["pattern"], run.seen["v"], expected=run.seen["z"])
-        for run in runs()
-    ]
+    made = []
+    for source in sources():
+        pattern, v, z = runs.seen(source, "pattern", "v", "z")
+        made.append(source.case(pattern, v, expected=z))
+    return made
 
 
 def stages(case: Case) -> dict[str, Tensor]:
@@ -22,6 +23,4 @@ def stages(case: Case) -> dict[str, Tensor]:
     return {"the weighted sum of the values": attention_values(*case.inputs)}
 
 
-check = exercise(
-    __file__, attention_values, Tensors(cases, axes=PER_HEAD, stages=stages)
-)
+check = exercise(__file__, attention_values, Tensors(cases, PER_HEAD, stages))

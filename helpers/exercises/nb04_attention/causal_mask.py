@@ -1,5 +1,6 @@
 """What an answer to `apply_causal_mask` is compared with."""
 
+import contextlib
 import functools
 import inspect
 from dataclasses import replace
@@ -11,9 +12,9 @@ from helpers.checks.case import Case
 from helpers.checks.guard import OnCPU
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import STIRRED, exercise
-from helpers.exercises.nb04_attention.runs import PER_PAIR, runs
-from helpers.model import apply_causal_mask
+from helpers.exercises.course import PER_PAIR, STIRRED, exercise, sources, stirred
+from helpers.exercises.nb04_attention import runs
+from helpers.model import apply_causal_mask, attention_scores
 
 
 def cases() -> list[Case]:
@@ -22,11 +23,14 @@ def cases() -> list[Case]:
     What counts is the pattern, and transformers hands that out: its logarithm is one
     way to write masked scores.
     """
-    made = [run.case(run.scores, expected=run.seen["pattern"].log()) for run in runs()]
-    first = runs()[0]
-    zero, low = torch.zeros_like(first.scores), first.scores - 60
-    made.append(first.case(zero, detail="where every score is 0", grad=False))
-    made.append(first.case(low, detail="where scores are about −60", grad=False))
+    made = []
+    for source in sources():
+        q, k, pattern = runs.seen(source, "q", "k", "pattern")
+        made.append(source.case(attention_scores(q, k), expected=pattern.log()))
+    first, (usual,) = stirred(), made[0].inputs
+    zero, low = torch.zeros_like(usual), usual - 60
+    made.append(first.case(zero, detail="where every score is 0"))
+    made.append(first.case(low, detail="where scores are about −60"))
     return made
 
 
@@ -68,16 +72,9 @@ def as_function(candidate):
         candidate = getattr(candidate, "apply_causal_mask", candidate)
     if not inspect.isfunction(candidate):
         return candidate
-    first = next(iter(inspect.signature(candidate).parameters), None)
-    if first != "self":
+    if next(iter(inspect.signature(candidate).parameters), None) != "self":
         return candidate
-    owner = _owner(candidate)
-
-    @functools.wraps(candidate)
-    def function(attn_scores):
-        return candidate(owner, attn_scores)
-
-    return function
+    return functools.wraps(candidate)(functools.partial(candidate, _owner(candidate)))
 
 
 def _owner(method) -> nn.Module:
@@ -87,14 +84,10 @@ def _owner(method) -> nn.Module:
     the buffer IGNORE.
     """
     cfg = replace(STIRRED, n_ctx=64)  # longer than every case
-    cls = method.__globals__.get(method.__qualname__.split(".")[0])
-    try:
-        with OnCPU():
-            owner = cls(cfg)
-    except Exception:  # no such class, or one that cannot be made yet
-        owner = None
-    if not isinstance(owner, nn.Module):
-        owner = nn.Module()
+    owner = None
+    with contextlib.suppress(Exception), OnCPU():  # no such class, or not made yet
+        owner = method.__globals__[method.__qualname__.split(".")[0]](cfg)
+    owner = owner if isinstance(owner, nn.Module) else nn.Module()
     for name, value in {"cfg": cfg, "IGNORE": torch.tensor(-1e5)}.items():
         if not hasattr(owner, name):
             setattr(owner, name, value)
@@ -106,16 +99,13 @@ def stages(case: Case) -> dict[str, Tensor]:
     return {"the masked scores": apply_causal_mask(*case.inputs)}
 
 
-check = exercise(
-    __file__,
-    apply_causal_mask,
-    Tensors(
-        cases,
-        axes=PER_PAIR,
-        view=after_softmax,
-        prepare=as_function,
-        stages=stages,
-        facts=facts,
-        in_place=True,
-    ),
+kind = Tensors(
+    cases,
+    PER_PAIR,
+    stages,
+    facts,
+    view=after_softmax,
+    prepare=as_function,
+    in_place=True,
 )
+check = exercise(__file__, apply_causal_mask, kind)

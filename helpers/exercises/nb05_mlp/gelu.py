@@ -1,6 +1,7 @@
 """What an answer to `gelu_new` is compared with."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,26 +23,23 @@ def cases() -> list[Case]:
     small, big = stirred(), loaded()
     act = small.reference.model.transformer.h[1].mlp.act
     grid, real = "a grid of numbers", f"activations of {big.label}"
-    inputs = [
+    grid, real = replace(small, label="a grid of numbers"), "activations of "
+    given = [
         # the scale of the output is 3 here, so the tolerance is 6e-6
         (grid, "", torch.linspace(-6, 3, 181).reshape(1, -1)),
         (grid, "on a single number", torch.tensor([1.5])),
         (grid, "on numbers up to 20", 20 * torch.linspace(-1, 1, 80).reshape(2, 5, 8)),
         (grid, "on random activations", small.cache["blocks.1.mlp.hook_pre"]),
-        (real, "", big.cache["blocks.0.mlp.hook_pre"]),
+        (
+            replace(small, label=real + big.label),
+            "",
+            big.cache["blocks.0.mlp.hook_pre"],
+        ),
     ]
-    with torch.no_grad():
-        return [
-            Case(
-                source=source,
-                detail=detail,
-                cfg=small.cfg,
-                inputs=(x,),
-                expected=act(x),
-                grad=not detail,
-            )
-            for source, detail, x in inputs
-        ]
+    return [
+        source.case(x, detail=detail, expected=act(x).detach())
+        for source, detail, x in given
+    ]
 
 
 def stages(case: Case) -> dict[str, Tensor]:
@@ -72,14 +70,6 @@ def facts(output: Tensor, case: Case) -> list[Mistake]:
     return [Mistake("another-constant", told, "0.044715 · x³: look at each digit")]
 
 
-check = exercise(
-    __file__,
-    gelu_new,
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_mlp"),
-        stages=stages,
-        facts=facts,
-        tolerance=TOLERANCE,
-    ),
-)
+axes = ("batch", "position", "d_mlp")
+kind = Tensors(cases, axes, stages, facts=facts, tolerance=TOLERANCE)
+check = exercise(__file__, gelu_new, kind)

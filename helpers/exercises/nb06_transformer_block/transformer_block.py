@@ -6,37 +6,14 @@ from torch import Tensor
 from helpers.checks.case import Case
 from helpers.checks.observe import build
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import Source, exercise, loaded, stirred
+from helpers.exercises.course import STREAM, exercise, sources
 from helpers.model import TransformerBlock
-
-
-def _case(source: Source, layer: int, tokens: Tensor, detail: str = "") -> Case:
-    """What a block of a model reads, and what it leaves."""
-    cache = source.cache
-    if tokens is not source.tokens:
-        _, cache = source.reference.run_with_cache(tokens)
-    return Case(
-        source=source.label,
-        detail=detail,
-        cfg=source.cfg,
-        inputs=(cache[f"blocks.{layer}.hook_resid_pre"],),
-        params=source.part(f"blocks.{layer}."),
-        expected=cache[f"blocks.{layer}.hook_resid_post"],
-        grad=not detail,
-    )
 
 
 def cases() -> list[Case]:
     """Blocks of both models; not the first, which reads no other block's writing."""
-    small, big = stirred(), loaded()
-    n_ctx, d_vocab = small.cfg.n_ctx, small.cfg.d_vocab
-    full = (torch.arange(2 * n_ctx) * 5 % d_vocab).view(2, n_ctx)
     return [
-        _case(small, 1, small.tokens),
-        _case(small, 1, full[:1, :5], "on a batch of one"),
-        _case(small, 1, full[:, :1], "on a single position"),
-        _case(small, 2, full, "on the full context"),
-        _case(big, min(1, big.cfg.n_layers - 1), big.tokens),
+        source.layer("hook_resid_pre", "", "hook_resid_post") for source in sources()
     ]
 
 
@@ -60,18 +37,12 @@ def stages(case: Case) -> dict[str, Tensor]:
     }
 
 
-B_K = "`b_K` is not used, and no output can show that"
-
-check = exercise(
-    __file__,
-    TransformerBlock,
-    Tensors(
-        cases,
-        axes=("batch", "position", "d_model"),
-        stages=stages,
-        made_of_parts=True,
-        causal=True,
-        may_be_unused={"attn.b_K": B_K},
-    ),
-    pairs=True,
+kind = Tensors(
+    cases,
+    STREAM,
+    stages,
+    made_of_parts=True,
+    causal=True,
+    may_be_unused={"attn.b_K": "`b_K` is not used, and no output can show that"},
 )
+check = exercise(__file__, TransformerBlock, kind, pairs=True)

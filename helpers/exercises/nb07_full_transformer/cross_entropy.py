@@ -19,14 +19,8 @@ def _case(source: Source, texts: slice, positions: int, detail: str = "") -> Cas
 
     logits = source.logits[texts, :positions].contiguous()  # it takes a view
     tokens = source.tokens[texts, :positions]
-    return Case(
-        source=source.label,
-        detail=detail,
-        cfg=source.cfg,
-        inputs=(logits, tokens),
-        expected=ForCausalLMLoss(logits, tokens, source.cfg.d_vocab),
-        grad=not detail,
-    )
+    loss = ForCausalLMLoss(logits, tokens, source.cfg.d_vocab)
+    return source.case(logits, tokens, detail=detail, expected=loss)
 
 
 def cases() -> list[Case]:
@@ -75,9 +69,5 @@ class Loss:
         return replace(found, notes=(*found.notes, note))
 
 
-check = exercise(
-    __file__,
-    cross_entropy,
-    Loss(Tensors(cases, axes=(), stages=stages)),
-    pairs=True,
-)
+kind = Loss(Tensors(cases, (), stages))
+check = exercise(__file__, cross_entropy, kind, pairs=True)

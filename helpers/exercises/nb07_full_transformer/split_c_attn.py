@@ -15,16 +15,9 @@ def cases() -> list[Case]:
     for source in (stirred(), loaded()):
         c_attn = source.reference.model.transformer.h[0].attn.c_attn.weight.detach()
         parts = [source.weights[f"blocks.0.attn.W_{letter}"] for letter in "QKV"]
-        made.append(
-            Case(
-                source=source.label,
-                cfg=source.cfg,
-                inputs=(c_attn,),
-                expected=torch.stack(parts),
-                extra={"n_heads": source.cfg.n_heads},
-                grad=source is stirred(),
-            )
-        )
+        more = {"n_heads": source.cfg.n_heads}
+        more = {"extra": more, "grad": source is stirred()}
+        made.append(source.case(c_attn, expected=torch.stack(parts), **more))
     return made
 
 
@@ -43,13 +36,6 @@ def three_as_one(answer):
     return split
 
 
-check = exercise(
-    __file__,
-    "split_c_attn",
-    Tensors(
-        cases,
-        axes=("q k v", "n_heads", "d_model", "d_head"),
-        prepare=three_as_one,
-    ),
-    keep=False,
-)
+axes = ("q k v", "n_heads", "d_model", "d_head")
+kind = Tensors(cases, axes, prepare=three_as_one)
+check = exercise(__file__, "split_c_attn", kind, keep=False)

@@ -1,46 +1,46 @@
 """What an answer to `apply_cached_mask` is compared with."""
 
 import torch
+from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise, loaded, stirred
+from helpers.exercises.course import PER_PAIR, exercise, sources
+from helpers.exercises.nb04_attention.runs import seen
 from helpers.generation import apply_cached_mask
 from helpers.model import attention_scores
 
 
 def cases() -> list[Case]:
     """Scores with a past and without, of one query and of several."""
-    small, big = stirred(), loaded()
+    small, one, *_, big = sources()
     # [batch, n_heads, query_pos, key_pos]
-    scores, whole = (
-        attention_scores(
-            source.cache["blocks.0.attn.hook_q"], source.cache["blocks.0.attn.hook_k"]
-        )
-        for source in (small, big)
+    few, single, many = (
+        attention_scores(*seen(s, "q", "k")) for s in (small, one, big)
     )
     given = [
-        (small, scores, "without a past"),
-        (small, scores[:, :, -1:], "with one new position"),
-        (small, scores[:, :, -3:], "with three new positions"),
-        (small, scores[:1, :, -2:, -5:], "on a batch of one"),
-        (small, torch.zeros(2, 3, 4, 6), "with scores that are all 0"),
-        (big, whole[:, :, -4:], "with four new positions"),
+        (small, "", few),
+        (small, "with one new position", few[:, :, -1:]),
+        (small, "with three new positions", few[:, :, -3:]),
+        (one, "on a batch of one", single[:, :, -2:]),
+        (small, "with scores that are all 0", torch.zeros(2, 3, 4, 6)),
+        (big, "with four new positions", many[:, :, -4:]),
     ]
-    return [
-        Case(source=s.label, detail=detail, cfg=s.cfg, inputs=(x,), grad=i == 0)
-        for i, (s, x, detail) in enumerate(given)
-    ]
+    return [source.case(x, detail=detail) for source, detail, x in given]
 
 
-check = exercise(
-    __file__,
-    apply_cached_mask,
-    Tensors(
-        cases,
-        axes=("batch", "n_heads", "query_pos", "key_pos"),
-        view=lambda scores: scores.float().softmax(-1),
-        in_place=True,
-        against="the target",
-    ),
+def stages(case: Case) -> dict[str, Tensor]:
+    """The steps, in order."""
+    masked = apply_cached_mask(*case.inputs)
+    return {"the mask": masked.isneginf(), "the masked scores": masked}
+
+
+kind = Tensors(
+    cases,
+    PER_PAIR,
+    stages,
+    view=lambda scores: scores.float().softmax(-1),
+    in_place=True,
+    against="the target",
 )
+check = exercise(__file__, apply_cached_mask, kind)

@@ -1,29 +1,18 @@
 """Filters of logits, compared with transformers' logits processors of the same name."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import partial
 
 from torch import Tensor, equal
 
 from helpers.checks.case import Case, noise
 from helpers.checks.report import Mistake
+from helpers.checks.tensors import Tensors
 from helpers.exercises.course import Source, loaded, stirred
+from helpers.exercises.nb08_generation.generating import by_position
 
 INF = float("inf")
 LOW = -1e4  # below any logit: as good as -inf once the softmax is taken
-
-
-def positional(candidate):
-    """Hand everything over by position, whatever the answer calls its arguments."""
-    if isinstance(candidate, type) or not callable(candidate):
-        return candidate
-
-    @wraps(candidate)
-    def call(*inputs, **extra):
-        return candidate(*inputs, *extra.values())
-
-    return call
 
 
 def any_low_fill(output: Tensor, case: Case) -> tuple[Tensor, str | None]:
@@ -54,42 +43,54 @@ def facts(output: Tensor, case: Case) -> list[Mistake]:
     return [Mistake("fill-is-too-small", told, '`float("-inf")`', True)]
 
 
+def given() -> list[tuple]:
+    """Logits of both models, and made ones with ties, as `cases` takes them."""
+    small, big, tied = stirred(), loaded(), noise(3, 11, seed=81, scale=2.0)
+    return [
+        (small, "", last(small)),
+        (small, "on a batch of one, all logits negative", last(small)[3:] - 20),
+        (replace(small, label="made-up logits"), "with many ties", tied.round() / 2),
+        (big, "", last(big)),
+    ]
+
+
 def last(source: Source) -> Tensor:
-    """The logits of the last position: [batch, d_vocab]."""
-    return source.logits[:, -1]
+    """The logits of the last two positions, [2 * batch, d_vocab].
+
+    Of two rows' thresholds, two numbers, nobody could say whether they are right.
+    """
+    return source.logits[:, -2:].flatten(0, 1)
 
 
-def theirs(name: str) -> Callable:
-    """transformers' logits processor as a function of logits and its setting."""
+def cases(name: str, given: list[tuple], *options: dict, **more) -> list[Case]:
+    """Each option on all of the inputs: a model, what is special, logits and tokens.
+
+    Args:
+        name: of transformers' logits processor; an option is its setting.
+    """
     from transformers.generation import logits_process
 
-    made = getattr(logits_process, name)
-    return lambda logits, setting: made(setting)(None, logits.clone())
+    made = []
+    for source, detail, logits, *tokens in given:
+        for option in options:
+            ((what, setting),) = option.items()
+            process = getattr(logits_process, name)(setting)
+            case = source.case(
+                logits,
+                *tokens,
+                detail=f"{detail} with {what} = {setting}".strip(),
+                expected=process(tokens[0] if tokens else None, logits.clone()),
+                extra=option,
+                **more,
+            )
+            made.append(case)
+    return made
 
 
-def cases(process: Callable, *options: dict) -> list[Case]:
-    """Logits of both models, and made ones with ties; each option on each of them."""
-    small, big = stirred(), loaded()
-    tied = noise(3, 11, seed=81, scale=2.0).round() / 2
-    given = [
-        (small, last(small), ""),
-        (small, last(small)[1:] - 20, "on a batch of one, all logits negative"),
-        (replace(small, label="made-up logits"), tied, "with many ties"),
-        (big, last(big), ""),
-    ]
-    return [
-        Case(
-            source=source.label,
-            detail=", ".join(filter(None, (detail, _told(option)))),
-            cfg=source.cfg,
-            inputs=(logits,),
-            extra=option,
-            expected=process(logits, *option.values()),
-        )
-        for source, logits, detail in given
-        for option in options
-    ]
-
-
-def _told(option: dict) -> str:
-    return "with " + ", ".join(f"{name} = {value}" for name, value in option.items())
+Filtered = partial(
+    Tensors,
+    axes=("batch", "d_vocab"),
+    prepare=by_position,
+    adapt=any_low_fill,
+    against="transformers' own",
+)

@@ -10,6 +10,9 @@ from functools import partial, wraps
 import torch
 from torch import Tensor, nn
 
+from helpers.checks.case import Case
+from helpers.exercises.course import Source, sources, stirred
+
 
 @dataclass(frozen=True)
 class Pieces:
@@ -21,7 +24,7 @@ class Pieces:
         other: another text that is read in turn, with a cache of its own.
     """
 
-    lengths: tuple[int, ...]
+    lengths: list[int]
     cache: Callable[[int], object]
     other: Tensor | None = None
 
@@ -57,3 +60,33 @@ def in_pieces(candidate):
     if "__init__" in vars(candidate):
         body["__init__"] = candidate.__init__
     return type(candidate.__name__, (candidate,), body)
+
+
+def cases(take: Callable[[Source], tuple], cache: Callable) -> list[Case]:
+    """One text in several pieces, up to the full context, and two in turn.
+
+    Args:
+        take: from a model that has been run, what the class reads, its weights, and
+            what it makes.
+        cache: makes an empty cache, of a configuration and a batch.
+    """
+    small, one, _, full, big = sources()
+    turns = "two texts in turn, each with its own cache"
+    given = [
+        (small, "in one piece", 7),
+        (small, "a prompt of four, then three", 4, 3),
+        (small, "a prompt of four, then one by one", 4, 1, 1, 1),
+        (one, "on a batch of one, one by one", 1, 1, 1, 1, 1),
+        (stirred(n_layers=2), "with 2 layers, in pieces of several", 2, 3, 2),
+        (full, "up to the full context", 8, 1, 1, 1),
+        (small, turns, 5, 1, 1),
+        (big, "a prompt, then one by one", big.tokens.shape[1] - 3, 1, 1, 1),
+    ]
+    made = []
+    for source, detail, *lengths in given:
+        x, params, right = take(source)
+        x, other = (x[:1], x[1:]) if detail == turns else (x, None)
+        pieces = {"pieces": Pieces(lengths, partial(cache, source.cfg), other)}
+        more = {"params": params, "expected": right, "extra": pieces, "grad": False}
+        made.append(source.case(x, detail=detail, **more))
+    return made

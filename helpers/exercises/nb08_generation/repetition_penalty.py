@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from helpers.checks.case import Case
-from helpers.checks.tensors import Tensors
 from helpers.exercises.course import exercise, loaded, stirred
 from helpers.exercises.nb08_generation import filtering
 from helpers.generation import repetition_penalty
@@ -12,29 +11,18 @@ from helpers.generation import repetition_penalty
 
 def cases() -> list[Case]:
     """Texts in which tokens occur once and more often; penalties on both sides of 1."""
-    from transformers import RepetitionPenaltyLogitsProcessor
-
     small, big = stirred(), loaded()
     logits = filtering.last(small)
-    twice = torch.cat([small.tokens, small.tokens[:, :3], small.tokens[:, :1]], 1)
+    texts = torch.cat([small.tokens, (small.tokens + 5) % small.cfg.d_vocab])
+    twice = torch.cat([texts, texts[:, :3], texts[:, :1]], 1)
     given = [
-        (small, logits, twice, ""),
-        (small, logits[:1], twice[:1, :1], "on a batch of one, one token"),
-        (small, logits - 20, twice, "with all logits negative"),
-        (big, filtering.last(big), big.tokens, ""),
+        (small, "", logits, twice),
+        (small, "on a batch of one, one token", logits[:1], twice[:1, :1]),
+        (small, "with all logits negative", logits - 20, twice),
+        (big, "", big.logits[:, -1], big.tokens),
     ]
-    return [
-        Case(
-            source=source.label,
-            detail=detail,
-            cfg=source.cfg,
-            inputs=(logits, tokens),
-            extra={"penalty": penalty},
-            expected=RepetitionPenaltyLogitsProcessor(penalty)(tokens, logits.clone()),
-        )
-        for source, logits, tokens, detail in given
-        for penalty in (1.3, 0.8)
-    ]
+    penalties = [{"penalty": value} for value in (1.3, 0.8, 1.0)]
+    return filtering.cases("RepetitionPenaltyLogitsProcessor", given, *penalties)
 
 
 def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
@@ -46,22 +34,11 @@ def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
         torch.where(x > 0, x / penalty, x * penalty) for x in (seen, logits)
     )
     return {
-        "the logits": logits,
         "the logits of the tokens in the text": seen,
         "the lowered logits": (lower, all_lower),
         "the logits with the penalty": case.expected,
     }
 
 
-check = exercise(
-    __file__,
-    repetition_penalty,
-    Tensors(
-        cases,
-        axes=("batch", "d_vocab"),
-        stages=stages,
-        prepare=filtering.positional,
-        adapt=filtering.any_low_fill,
-        against="transformers' own",
-    ),
-)
+kind = filtering.Filtered(cases, stages=stages)
+check = exercise(__file__, repetition_penalty, kind)

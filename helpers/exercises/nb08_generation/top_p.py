@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from helpers.checks.case import Case
-from helpers.checks.tensors import Tensors
 from helpers.exercises.course import exercise
 from helpers.exercises.nb08_generation import filtering
 from helpers.generation import top_p
@@ -14,8 +13,8 @@ from helpers.generation import top_p
 
 def cases() -> list[Case]:
     """Logits with a p that one token, some or nearly all of them reach."""
-    process = filtering.theirs("TopPLogitsWarper")
-    made = filtering.cases(process, {"p": 0.05}, {"p": 0.6}, {"p": 0.93})
+    settings = {"p": 0.05}, {"p": 0.6}, {"p": 0.93}
+    made = filtering.cases("TopPLogitsWarper", filtering.given(), *settings)
     return [
         replace(case, expected=_canonical(case.expected, case.inputs[0]))
         for case in made
@@ -52,23 +51,11 @@ def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
     ordered = probs.sort(dim=-1, descending=True).values
     total, rising = ordered.cumsum(-1), ordered.flip(-1).cumsum(-1)
     return {
-        "the logits": logits,
         "the probabilities": probs,
         "the running sums": (total, total - ordered, rising, 1 - rising),
         "the logits with -inf": case.expected,
     }
 
 
-check = exercise(
-    __file__,
-    top_p,
-    Tensors(
-        cases,
-        axes=("batch", "d_vocab"),
-        stages=stages,
-        facts=filtering.facts,
-        prepare=filtering.positional,
-        adapt=adapt,
-        against="transformers' own",
-    ),
-)
+kind = filtering.Filtered(cases, stages=stages, facts=filtering.facts, adapt=adapt)
+check = exercise(__file__, top_p, kind)

@@ -6,13 +6,11 @@ from torch import Tensor
 from helpers.checks.case import Case, noise
 from helpers.checks.report import Mistake
 from helpers.checks.tensors import Tensors
-from helpers.exercises.course import exercise
-from helpers.exercises.nb10_looking_inside.models import both
+from helpers.exercises.course import STIRRED, exercise
 
 
 def cases() -> list[Case]:
     """Random vectors, in float64, with labels that they half explain."""
-    small = both()[0]
     made = []
     for seed, (n, width, classes) in enumerate([(90, 7, 3), (60, 4, 5), (40, 6, 2)]):
         x = noise(n, width, seed=150 + seed).double() + 0.7
@@ -20,7 +18,9 @@ def cases() -> list[Case]:
         blur = noise(n, classes, seed=170 + seed).double()
         labels = (x @ towards + 2 * blur).argmax(-1)
         labels[:classes] = torch.arange(classes)  # each is there
-        made.append(small.case(x, labels, detail=f"with {classes} classes"))
+        made.append(
+            Case("random vectors", STIRRED, (x, labels), detail=f"{classes} classes")
+        )
     return made
 
 

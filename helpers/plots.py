@@ -119,6 +119,38 @@ def heat(axes, values, signed: bool = False, title: str = "", bar: bool = True):
     return image
 
 
+def grid(values, rows: list[str], columns: list[str], words=None, **style) -> Figure:
+    """A matrix as colours, with names for its rows and columns.
+
+    Args:
+        values: [row, column].
+        words: what to write into the cells, a list for each row.
+        style: `signed`, `title`; `xlabel`, `ylabel`; `width`, `height` of a cell,
+            inches.
+    """
+    values = np.asarray(values, dtype=float)
+    size = style.pop("width", 0.45), style.pop("height", 0.4)
+    lengths = [max(map(len, names), default=0) for names in (rows, columns)]
+    figure, axes = new_figure(
+        width=1.9 + size[0] * len(columns) + 0.07 * lengths[0],
+        height=0.8 + size[1] * len(rows) + 0.07 * lengths[1],
+    )
+    ax = axes[0, 0]
+    image = heat(ax, values, style.pop("signed", False), style.pop("title", ""))
+    turned = lengths[1] > 3
+    ax.set_xticks(range(len(columns)), columns, rotation=90 if turned else 0)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(**style)
+    for row, texts in enumerate(words or ()):
+        for column, text in enumerate(texts):
+            shade = image.cmap(image.norm(values[row, column]))
+            dark = np.dot(shade[:3], (0.2126, 0.7152, 0.0722)) < 0.45
+            colour = "white" if dark else "black"
+            place = {"ha": "center", "va": "center", "color": colour}
+            ax.text(column, row, text, fontsize=8, **place)
+    return figure
+
+
 def bars(labels: list[str], values, xlabel: str, title: str = "") -> Figure:
     """Horizontal bars, the first one on top."""
     figure, axes = new_figure(width=6, height=0.9 + 0.24 * len(labels))

@@ -1,8 +1,8 @@
 """Right answers stand in the notebooks; this writes them where code needs them.
 
 `python -m helpers.editions` calls it: each exercise's page gets the solution that its
-wrong code is an edit of, and helpers/generation.py and helpers/training.py get the
-answers to the exercises of notebooks 08 and 09.
+wrong code is an edit of, and helpers/generation.py, helpers/training.py and
+helpers/inside.py get the answers to exercises of notebooks 08 to 10.
 """
 
 import ast
@@ -13,7 +13,11 @@ import nbformat
 
 from helpers.blanks import BEGIN, END, EditionError
 
-MODULES = {"generation": "08_generation", "training": "09_training"}
+MODULES = {
+    "generation": "08_generation",
+    "training": "09_training",
+    "inside": "10_looking_inside",
+}
 SUFFIX = "-exercise"  # of the ids of cells that hold an exercise
 
 

@@ -31,6 +31,7 @@ NOTEBOOKS = [
     "07_full_transformer",
     "08_generation",
     "09_training",
+    "10_looking_inside",
 ]
 
 # COURSE_STEPS for the exercise edition of 09: every cell is run, and that is enough. In

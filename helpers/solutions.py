@@ -64,8 +64,8 @@ def without_markers(source: str) -> str:
 def with_solution(page: Path, solution: str, notebook: str) -> str:
     """A page with the solution in its place."""
     text = page.read_text(encoding="utf-8")
-    note = f"<!-- written by python -m helpers.editions from notebooks/{notebook}.ipynb -->"
-    section = f"## Solution\n\n{note}\n\n```python\n{solution}```\n"
+    note = f"written by python -m helpers.editions from notebooks/{notebook}.ipynb"
+    section = f"## Solution\n\n<!-- {note} -->\n\n```python\n{solution}```\n"
     pattern = r"## Solution\n.*?(?=\n## |\Z)"
     new, found = re.subn(pattern, lambda _: section, text, count=1, flags=re.S)
     if not found:

@@ -3,6 +3,7 @@
 import linecache
 from collections.abc import Callable
 
+import torch
 from IPython.display import display
 from nbformat import NotebookNode
 
@@ -24,6 +25,11 @@ def run(
     Raises:
         AssertionError: names the cell that stopped.
     """
+    with torch.enable_grad():  # a notebook may switch gradients off, for itself
+        return _run(notebook, name, change, names)
+
+
+def _run(notebook, name: str, change, names: dict) -> dict:
     namespace = {"__name__": "__main__", "display": display, **names}
     for cell in notebook.cells:
         if cell.cell_type != "code":

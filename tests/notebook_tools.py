@@ -32,7 +32,6 @@ NOTEBOOKS = [
     "08_generation",
     "09_training",
     "10_looking_inside",
-    "10_looking_inside",
 ]
 
 # COURSE_STEPS for the exercise edition of 09: every cell is run, and that is enough. In
@@ -116,6 +115,8 @@ def _other(control):
         return not control.value
     if hasattr(control, "options"):
         values = [o[1] if isinstance(o, tuple) else o for o in control.options]
+        if isinstance(control.value, tuple):  # several may be chosen
+            return () if control.value else tuple(values[:1])
         return values[-1] if control.value != values[-1] else values[0]
     low, high = (
         (control.base**control.min, control.base**control.max)

@@ -141,6 +141,14 @@ WRONG = {
         ("    optimizer.zero_grad()\n", ""): "no-zero-grad",
         ("    model.train()\n", ""): "no-train-mode",
     },
+    ("10_looking_inside", "logit_lens-exercise"): {
+        ("model.unembed(model.ln_final(residual))", "model.unembed(residual)"): (
+            "without-ln-final"
+        ),
+    },
+    ("10_looking_inside", "prefix_matching_scores-exercise"): {
+        ("F.pad(same, (1, 0)).tril()", "F.pad(same, (1, 0))"): "the-future-counts",
+    },
 }
 
 

@@ -100,9 +100,11 @@ class Check:
 
     def examine(self, candidate) -> Report:
         """The same judgement without showing, raising or saving anything."""
+        theirs = self.course.models()  # as they are, and as they were loaded
         with undisturbed(candidate, self.course.around) as prints:
             # Made before the clock starts: imports and a large model may be slow.
-            models = [Untouched(model) for model in self.course.models()]
+            both = {id(model): model for model in (*theirs, *self.course.models())}
+            models = [Untouched(model) for model in both.values()]
             try:
                 with time_limit(SECONDS, crash.files_of(candidate)):
                     found = self._judged(candidate)

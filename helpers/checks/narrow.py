@@ -88,6 +88,7 @@ def ratio(mine: Tensor, target: Tensor) -> float | None:
 def example(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
     """The place where two tensors differ most, in numbers."""
     off = (mine - target).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
+    off[mine == target] = 0  # two infinities are alike
     at = torch.unravel_index(off.argmax(), off.shape)
     place = ", ".join(f"{name} {int(i)}" for name, i in zip(axes, at))
     return (

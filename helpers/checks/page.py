@@ -192,7 +192,7 @@ def _blocks(path: Path) -> Iterator[_Block]:
     while number < len(lines):
         line, start = lines[number], number + 1
         number += 1
-        if line in (ALSO, "Also typed:"):
+        if line == ALSO:
             yield _Block("also", line, start)
             continue
         if not line.strip() or line.startswith(("<!--", "<details>", "</details>")):

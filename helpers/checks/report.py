@@ -212,7 +212,10 @@ def _mistake_html(mistake: Mistake) -> str:
         parts.append(f"<div>Your line: <code>{html.escape(mistake.line)}</code></div>")
     if mistake.hint:
         parts.append(f"<div><em>Try:</em> {_prose_html(mistake.hint)}</div>")
-    slug = f'<small style="opacity:.7">[{html.escape(mistake.name)}]</small>'
+    name = html.escape(mistake.name)
+    if mistake.page:  # its entry, with the wrong code
+        name = f'<a href="{html.escape(mistake.page)}" target="_blank">{name}</a>'
+    slug = f'<small style="opacity:.7">[{name}]</small>'
     return f'<div style="margin-top:4px">• {parts[0]} {slug}{"".join(parts[1:])}</div>'
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import nn
 
-from helpers import checks
+import helpers.checks as checks
 from helpers.checks.general import mistake
 from helpers.checks.report import Mistake
 

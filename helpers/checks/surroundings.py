@@ -143,7 +143,7 @@ class Untouched:
             (module, name, p, p.detach().clone(), p.requires_grad)
             for module in model.modules()
             for name, p in module._parameters.items()
-            if p is not None
+            if p is not None and p.device.type != "meta" and not p.is_inference()
         ]
 
     def put_back(self) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from helpers import checks
+import helpers.checks as checks
 from helpers.checks import crash
 from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case

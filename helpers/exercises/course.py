@@ -164,10 +164,11 @@ def _run(label: str, reference: Reference, tokens: Tensor) -> Source:
 
 
 def _link(page: Path, slug: str) -> str:
-    """An entry of a page, from the notebooks' folders."""
+    """An entry of a page, seen from the notebook that is running."""
     root = Path(__file__).resolve().parents[2]
     anchor = slug.lower().replace(".", "")  # as GitHub makes it of a heading
-    return f"../../{page.resolve().relative_to(root).as_posix()}#{anchor}"
+    up = "../.." if my_code.edition() == "exercises" else ".."
+    return f"{up}/{page.resolve().relative_to(root).as_posix()}#{anchor}"
 
 
 COURSE = Course(

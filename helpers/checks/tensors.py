@@ -254,8 +254,8 @@ class Judgement:
         if not isinstance(mine, Tensor) or mine.shape != target.shape:
             return True
         mine, target = self.kind.view(mine), self.kind.view(target)
-        finite = mine.isfinite()
-        return not same(mine[finite], target[finite], self.kind.tolerance)
+        a_number = ~mine.isnan()
+        return not same(mine[a_number], target[a_number], self.kind.tolerance)
 
     def _unkept(self, answer, case: Case) -> Seen:
         """A pair on a case; there are too many of them to keep what they make."""

@@ -69,7 +69,8 @@ SLOW = {
     "certain",
     "stack-depths",
 }  # they use none
-WHOLE = 1  # so many sets go through all notebooks
+WHOLE = 1  # so many sets go through all notebooks,
+SETS = 2  # so many through those that have an exercise of which an answer is new
 # What passes and does not work everywhere: on a machine without a GPU; behind a
 # LayerNorm whose backward pass needs its input as it was.
 NOT_EVERYWHERE = ("cuda", "x += self.attn")
@@ -126,15 +127,15 @@ def quick(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_right_answer_works_in_the_cells_that_use_it(quick, subtests):
+def test_right_answers_work_in_the_cells_that_use_them(quick, subtests):
     found = all_right()
     for name in MORE:
         every = (getattr(checks, exercise) for exercise in checks.names())
         check = next(check for check in every if check.title == name)
         for answer in found[name][: len(MORE[name])]:
             assert check.examine(answer).status == "passed"
-    notebooks = {name: complete(name) for name in NOTEBOOKS}
-    for i in range(max(map(len, found.values()))):
+    notebooks = {name: complete(name) for name in NOTEBOOKS[:9]}  # 09 and 10 train
+    for i in range(SETS):
         chosen = {name: them[i % len(them)] for name, them in found.items()}
         new = [f"{name} = checks." for name, them in found.items() if i < len(them)]
         quick.setattr(my_code, "load", loader(chosen))

@@ -65,12 +65,9 @@ SLOW = {
     "speed-figure",
     "explorer-kinds-figure",
     "run-stories",
-    "left-out-losses",
-    "certain",
-    "stack-depths",
 }  # they use none
-WHOLE = 1  # so many sets go through all notebooks,
-SETS = 2  # so many through those that have an exercise of which an answer is new
+WHOLE = 1  # so many sets go through all of them,
+SETS = 1  # so many through those that have an exercise of which an answer is new
 # What passes and does not work everywhere: on a machine without a GPU; behind a
 # LayerNorm whose backward pass needs its input as it was.
 NOT_EVERYWHERE = ("cuda", "x += self.attn")
@@ -105,7 +102,7 @@ def of_its_own_parts(patch: pytest.MonkeyPatch, chosen: dict) -> None:
 
 def put_in(cell) -> str:
     """An answer takes the place of the check; training gets a smaller model."""
-    if cell.id in SLOW:
+    if cell.id in SLOW or cell.id.startswith("stack-"):
         return ""
     if cell.id.endswith("-check"):
         name = cell.source.split(" = ")[0]
@@ -134,7 +131,7 @@ def test_right_answers_work_in_the_cells_that_use_them(quick, subtests):
         check = next(check for check in every if check.title == name)
         for answer in found[name][: len(MORE[name])]:
             assert check.examine(answer).status == "passed"
-    notebooks = {name: complete(name) for name in NOTEBOOKS[:9]}  # 09 and 10 train
+    notebooks = {name: complete(name) for name in NOTEBOOKS[:8]}  # later ones take long
     for i in range(SETS):
         chosen = {name: them[i % len(them)] for name, them in found.items()}
         new = [f"{name} = checks." for name, them in found.items() if i < len(them)]

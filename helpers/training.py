@@ -27,17 +27,6 @@ from helpers.reference import SIZES, course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 IGNORED = -100  # the target where there is nothing to predict
-SAME = {  # in each block: Hugging Face's name, and ours for the same tensor
-    "ln_1.weight": "ln1.w",
-    "ln_1.bias": "ln1.b",
-    "ln_2.weight": "ln2.w",
-    "ln_2.bias": "ln2.b",
-    "attn.c_proj.bias": "attn.b_O",
-    "mlp.c_fc.weight": "mlp.W_in",
-    "mlp.c_fc.bias": "mlp.b_in",
-    "mlp.c_proj.weight": "mlp.W_out",
-    "mlp.c_proj.bias": "mlp.b_out",
-}
 
 
 def make_batch(rows, end):

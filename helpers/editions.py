@@ -94,11 +94,12 @@ def _generated_cells(
     setup = first_cells.setup(edition, address.read(root))
     put(code(setup, id="setup"), first_code)
     after = [cell.id for cell in cells].index("setup") + 1
-    put(code(first_cells.REFERENCE.rstrip(), id="reference"), after)
+    put(code(first_cells.reference(name), id="reference"), after)
 
 
-def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
-    """Hash of all that decides the outputs: code, model.py, the shipped reference.
+def code_hash(notebook: NotebookNode, name: str, root: Path = ROOT) -> str:
+    """Hash of all that decides the outputs: code, model.py, the shipped reference; for
+    a notebook on Llama, that one's, and what each piece buys.
 
     The first cells are left out, so that a new address does not make outputs stale.
     """
@@ -106,8 +107,11 @@ def code_hash(notebook: NotebookNode, root: Path = ROOT) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.id not in ("setup", "reference"):
             digest.update(cell.source.encode("utf-8") + b"\0")
-    assets = root / "helpers" / "assets" / "stories"
-    for path in [root / "helpers" / "model.py", *sorted(assets.glob("*"))]:
+    assets = root / "helpers" / "assets"
+    files = [root / "helpers" / "model.py", *sorted((assets / "stories").glob("*"))]
+    if first_cells.family(name) == "llama":
+        files += [*sorted((assets / "stories-llama").glob("*")), assets / "pieces.json"]
+    for path in files:
         if path.is_file():
             content = path.read_bytes()
             if path.suffix != ".safetensors":  # a checkout may have changed line ends
@@ -175,7 +179,7 @@ def build(
     notebook = read(path)
     _generated_cells(notebook, name, "complete", root)
     clean(notebook)
-    current = code_hash(notebook, root)
+    current = code_hash(notebook, name, root)
     exercises = exercise_edition(notebook, name, root)
     stale = notebook.metadata.course.get("hash") != current
     if run == "always" or (run == "stale" and stale):
@@ -215,7 +219,8 @@ def drift(root: Path = ROOT) -> list[str]:
         blanks = path.parent / "exercises" / path.name
         complete, exercises = build(path, root, run="never")
         notebook = read(path)
-        if notebook.metadata.get("course", {}).get("hash") != code_hash(notebook, root):
+        noted = notebook.metadata.get("course", {}).get("hash")
+        if noted != code_hash(notebook, name, root):
             found.append(f"{name}: its outputs are older than its code.")
         if _text(path) != complete:
             found.append(f"{name}: its generated cells or metadata are not current.")

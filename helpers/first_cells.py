@@ -12,10 +12,24 @@ from helpers.address import Address
 SETUP = Path(__file__).parent / "assets" / "first_cell.txt"
 # JupyterLab, Notebook 7 and VS Code fold by the first, Colab by the second
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
-REFERENCE = """\
+_REFERENCE = """\
 reference = load_reference("stories")  # "gpt2" is the real GPT-2
 reference
 """
+_LLAMA = """\
+reference = load_reference("stories-llama")  # or "HuggingFaceTB/SmolLM2-135M"
+reference
+"""
+
+
+def family(notebook: str) -> str:
+    """What a notebook compares with: "gpt2", or "llama"."""
+    return "llama" if notebook.endswith("_to_llama") else "gpt2"
+
+
+def reference(notebook: str) -> str:
+    """The code of the learner's own line."""
+    return (_LLAMA if family(notebook) == "llama" else _REFERENCE).rstrip()
 
 
 def setup(edition: str, address: Address) -> str:

@@ -1,4 +1,4 @@
-"""Reading a model's folder with transformers, and refusing what is no GPT-2.
+"""Reading a model's folder with transformers, and refusing what the course has not.
 
 What transformers would only warn of, or pass over, stops here with a sentence.
 """
@@ -8,8 +8,21 @@ from pathlib import Path
 
 import torch
 
-from helpers.config import Config
+from helpers import gpt2_names, llama_names
 from helpers.hub import ModelNotLoaded, Unreadable, first_line
+
+FAMILIES = {  # transformers' model types, and who knows their names
+    "gpt2": gpt2_names,
+    "llama": llama_names,
+    "mistral": llama_names,
+    "qwen3": llama_names,
+    "qwen3_moe": llama_names,
+}
+
+
+def names_of(config):
+    """The module that gives a model's sizes, weights and activations our names."""
+    return FAMILIES[config.model_type]
 
 
 def load_config(name: str, folder: Path):
@@ -29,7 +42,7 @@ def load_config(name: str, folder: Path):
 
 
 def load_model(name: str, folder: Path):
-    from transformers import GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     config = load_config(name, folder)
@@ -38,7 +51,7 @@ def load_model(name: str, folder: Path):
     try:
         _no_loading_bar()
         # "eager" is the attention that hands out its pattern
-        model, found = GPT2LMHeadModel.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -87,12 +100,15 @@ def _unreadable(name: str, error: Exception) -> Unreadable:
 
 
 def _refuse_what_differs(name: str, config) -> None:
-    """Stop at a model that is not GPT-2, or a GPT-2 that computes otherwise."""
-    if config.model_type != "gpt2":
+    """Stop at a model of another family, or one that computes otherwise."""
+    if config.model_type not in FAMILIES:
         raise ModelNotLoaded(
             f"{name!r} is a {config.model_type!r} model; this course compares with "
-            "the GPT-2 family: gpt2, distilgpt2, gpt2-medium, ..."
+            "the GPT-2 family (gpt2, distilgpt2, gpt2-medium, ...), and with Llama, "
+            "Qwen3 and Mistral."
         )
+    if names_of(config) is llama_names:
+        return _refuse_another_llama(name, config)
     expected = {
         "activation_function": "gelu_new",
         "scale_attn_weights": True,
@@ -110,6 +126,39 @@ def _refuse_what_differs(name: str, config) -> None:
             )
 
 
+def _refuse_another_llama(name: str, config) -> None:
+    scaling = llama_names.rope(config)
+    if scaling.get("rope_type", scaling.get("type", "default")) != "default":
+        raise ModelNotLoaded(
+            f"{name!r} stretches its rotary angles (rope scaling "
+            f"{scaling.get('rope_type', scaling.get('type'))!r}), which this course "
+            "does not build; take one without, such as HuggingFaceTB/SmolLM2-135M."
+        )
+    experts = getattr(config, "num_experts", 0)
+    expected = {
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "pretraining_tp": 1,
+        "mlp_only_layers": [],
+        "decoder_sparse_step": 1,
+    }
+    for key, value in expected.items():
+        if key in ("mlp_only_layers", "decoder_sparse_step") and not experts:
+            continue
+        given = getattr(config, key, value)
+        if given != value:
+            raise ModelNotLoaded(
+                f"{name!r} has {key}={given!r}, and Llama has "
+                f"{value!r}: the classes of this course would not match it."
+            )
+    if len(set(getattr(config, "layer_types", None) or ["full_attention"])) > 1:
+        raise ModelNotLoaded(
+            f"{name!r} has a sliding window in some layers and none in others; the "
+            "classes of this course have one in all or in none."
+        )
+
+
 def _same_function(one: str, other: str) -> bool:
     """Whether two of transformers' activations are one, as gelu_pytorch_tanh is."""
     from transformers.activations import ACT2FN
@@ -118,7 +167,7 @@ def _same_function(one: str, other: str) -> bool:
     return one in ACT2FN and torch.allclose(ACT2FN[one](x), ACT2FN[other](x), atol=1e-5)
 
 
-def load_tokenizer(name: str, folder: Path, cfg: Config):
+def load_tokenizer(name: str, folder: Path, d_vocab: int, needs_start: bool = True):
     from transformers import AutoTokenizer
 
     try:
@@ -137,7 +186,8 @@ def load_tokenizer(name: str, folder: Path, cfg: Config):
             f"The tokenizer of {name!r} turns 'Hello' into nothing: its files are "
             "missing; save them with tokenizer.save_pretrained(folder)."
         )
-    if tokenizer.bos_token_id is None:
+    # Qwen3's has none, and its models read a text without.
+    if tokenizer.bos_token_id is None and needs_start:
         raise Unreadable(
             f"The tokenizer of {name!r} has no start token (bos_token); "
             "GPT-2 uses '<|endoftext|>'."
@@ -145,9 +195,9 @@ def load_tokenizer(name: str, folder: Path, cfg: Config):
     # An added padding token may lie beyond the table: no text is encoded to it.
     added = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     text = set(tokenizer.get_vocab().values()) - added | {tokenizer.bos_token_id}
-    if max(text) >= cfg.d_vocab:
+    if max(text) >= d_vocab:
         raise ModelNotLoaded(
             f"The tokenizer of {name!r} has {len(tokenizer)} tokens and the model "
-            f"only {cfg.d_vocab}: they do not belong together."
+            f"only {d_vocab}: they do not belong together."
         )
     return tokenizer

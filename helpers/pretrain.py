@@ -1,12 +1,13 @@
-"""Trains the shipped reference: a tokenizer and a small GPT-2 that tells stories.
+"""Trains the shipped references: a tokenizer and a small model that tells stories.
 
     python -m helpers.pretrain                         # less than an hour on 2 cores
+    python -m helpers.pretrain --family llama          # stories-llama, in about as long
     python -m helpers.pretrain --resume                # goes on after a kill
     torchrun --nproc-per-node 2 -m helpers.pretrain    # the same on 2 processes
     python -m helpers.pretrain --evaluate              # measures the shipped model
 
-The shipped model comes of the first command. Resuming with more `--steps` follows the
-longer schedule.
+The shipped models come of the first two commands. Resuming with more `--steps` follows
+the longer schedule.
 
 Every step sees stories that no step saw before. Story `i` of step `s` depends on the
 seed, `s` and `i` alone: so a resumed run, and a run on several processes, see the same.
@@ -27,12 +28,20 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
 from helpers import stories, training
-from helpers.reference import STORIES as SHIPPED
+from helpers.reference import ASSETS
+from helpers.reference import SHIPPED as NAMES
 from helpers.training import IGNORED, encode
 
+SHIPPED = ASSETS / "stories"
+STEPS = {"gpt2": 6000, "llama": 10_500}
 END = "<|endoftext|>"  # stands before and after a story, and pads
 
 
@@ -108,6 +117,7 @@ def sample_stories(
     One that the context cannot hold ends in "…", which no valid story does.
     """
     end, rows = tokenizer.eos_token_id, []
+    longest = model.config.max_position_embeddings + 1
     other = int(end == 0)  # pads what is finished; `end` would make the start padding
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -115,7 +125,7 @@ def sample_stories(
             start = torch.full((min(250, n - len(rows)), 1), end, device=model.device)
             rows += model.eval().generate(
                 start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0,
-                temperature=temperature, max_length=model.config.n_positions + 1,
+                temperature=temperature, max_length=longest,
                 eos_token_id=end, pad_token_id=other,
             ).tolist()  # fmt: skip
     texts = [tokenizer.decode(row).split(END) for row in rows]
@@ -124,7 +134,8 @@ def sample_stories(
 
 def evaluate(folder: Path, n: int = 1000) -> None:
     """Print the gap to the floor, and the share of valid stories among `n`."""
-    model, tokenizer = GPT2LMHeadModel.from_pretrained(folder), load_tokenizer(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
     result = evaluate_gap(model.eval(), tokenizer)
     print(f"on 2000 held-out stories: {result.loss:.4f} nats per token")
     print(f"floor, over all stories: {result.floor:.4f} nats per token")
@@ -191,27 +202,42 @@ def _new_model(args, tokenizer, device: torch.device):
     """The model at its start, and its optimizer."""
     end = tokenizer.eos_token_id
     torch.manual_seed(args.seed)
-    config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=args.n_ctx, n_embd=args.d_model,
-        n_layer=args.n_layers, n_head=args.d_model // 32, resid_pdrop=0.0,
-        embd_pdrop=0.0, attn_pdrop=0.0,
-        bos_token_id=end, eos_token_id=end,
-        activation_function="gelu_pytorch_tanh",
-    )  # fmt: skip
-    model = GPT2LMHeadModel(config).to(device)
+    make = {"gpt2": _gpt2, "llama": _llama}[args.family]
+    config = make(args, vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end)
+    model = AutoModelForCausalLM.from_config(config).to(device)
     # The tied table is pulled about by the output: all names get the same pull, until
     # they can be copied. Rows that begin far apart stay apart, so copying comes sooner.
-    torch.nn.init.normal_(model.transformer.wte.weight, std=0.1)
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
     # Only generate() needs it: in the config, every batch would warn of a missing mask.
     model.generation_config.pad_token_id = end
-    # GPT-2's "gelu_new" is the same function in seven operations, and 15% slower here.
-    config.activation_function = "gelu_new"
+    if args.family == "gpt2":  # trained as the same function in fewer operations
+        config.activation_function = "gelu_new"
     # Decay pulls on matrices only: gains should stay near 1, biases where they help.
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     how = {"lr": args.lr, "betas": (0.9, 0.99), "weight_decay": args.weight_decay}
     return model, torch.optim.AdamW(groups, **how)
+
+
+def _gpt2(args, **ends) -> GPT2Config:
+    return GPT2Config(
+        n_positions=args.n_ctx, n_embd=args.d_model, n_layer=args.n_layers,
+        n_head=args.d_model // 32, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        # "gelu_new" is the same function in seven operations, and 15% slower here.
+        activation_function="gelu_pytorch_tanh", **ends,
+    )  # fmt: skip
+
+
+def _llama(args, **ends) -> Qwen3Config:
+    """About as many parameters as the GPT-2 of the same width."""
+    return Qwen3Config(
+        max_position_embeddings=args.n_ctx, hidden_size=args.d_model,
+        num_hidden_layers=args.n_layers, num_attention_heads=args.d_model // 32,
+        num_key_value_heads=args.d_model // 64, head_dim=32,
+        intermediate_size=3 * args.d_model, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, **ends,
+    )  # fmt: skip
 
 
 def _train(args, device: torch.device, rank: int, world: int) -> list[float]:
@@ -278,9 +304,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     say = "measure the model in FOLDER (default: the shipped one); train nothing"
     add("--evaluate", nargs="?", const=SHIPPED, type=Path, metavar="FOLDER", help=say)
-    add("--out", type=Path, default=Path("runs/stories"), help="where the model goes")
+    add("--family", choices=tuple(NAMES), default="gpt2", help="what it is built like")
+    add("--out", type=Path, help="where the model goes (default: below runs)")
     add("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    add("--steps", type=int, default=6000)
+    add("--steps", type=int, help="default: 6,000; for a Llama 10,500")
     add("--seconds", type=float, default=math.inf, help="stop (and save) after so long")
     add("--batch", type=int, default=32, help="stories a step, over all processes")
     add("--lr", type=float, default=3e-3, help="highest learning rate")
@@ -293,7 +320,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--d-model", type=int, default=128)
     add("--n-layers", type=int, default=4)
     add("--n-ctx", type=int, default=128)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.out = args.out or Path("runs") / NAMES[args.family]
+    args.steps = args.steps or STEPS[args.family]
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

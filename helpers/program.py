@@ -1,4 +1,5 @@
-"""What `python my_gpt2.py` does: continue a text with the person's own model."""
+"""What `python my_gpt2.py` and `python my_llama.py` do: continue a text with the
+person's own model."""
 
 import argparse
 import contextlib
@@ -9,50 +10,67 @@ from typing import Any
 from helpers import my_code
 from helpers.reference import Reference, load_reference
 
+MODELS = {  # by the file's name: the class, its parts, and whose weights it takes
+    "my_gpt2": (
+        "DemoTransformer",
+        "LayerNorm Embed PosEmbed Attention MLP TransformerBlock Unembed",
+        "stories",
+    ),
+    "my_llama": (
+        "Llama",
+        "RMSNorm rotary_angles rotate SwiGLU repeat_kv hidden_keys "
+        "GroupedQueryAttention LlamaBlock Embed Unembed",
+        "stories-llama",
+    ),
+}
 
-def run(own: dict[str, Any]) -> None:
+
+def run(own: dict[str, Any], which: str = "my_gpt2") -> None:
     """Continue a text with the person's own model: `python my_gpt2.py "Once upon"`.
 
     Args:
         own: the globals of their file.
+        which: "my_gpt2" or "my_llama".
     """
-    parser = argparse.ArgumentParser(description="Continue a text with my GPT-2.")
+    name, parts, weights = MODELS[which]
+    parser = argparse.ArgumentParser(description="Continue a text with my own model.")
     parser.add_argument("prompt", nargs="?", default="Once upon a time")
     parser.add_argument("--tokens", type=int, default=100, help="at most this many")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, help="the same seed, the same text")
-    parser.add_argument("--reference", default="stories", help="whose weights")
+    parser.add_argument("--reference", default=weights, help="whose weights")
     args = parser.parse_args()
     with contextlib.suppress(AttributeError):  # a notebook's needs it not
         sys.stdout.reconfigure(errors="replace")  # a console may lack some letters
     try:
-        if "DemoTransformer" not in own:
-            raise NameError(name="DemoTransformer")
+        if name not in own:
+            raise NameError(name=name)
         try:
             reference = load_reference(args.reference)
         except Exception as error:
             sys.exit(str(error))
-        _continue(own, reference, args)
+        if reference.family != ("llama" if which == "my_llama" else "gpt2"):
+            sys.exit(f"{reference.name!r} is of another family than this {name}.")
+        _continue(own, own[name], reference, args)
     except NameError as error:
-        parts = "LayerNorm Embed PosEmbed Attention MLP TransformerBlock Unembed"
         todo = {p for p in parts.split() if p not in own} | {error.name}
         sys.exit(f"Still to do before this runs: {', '.join(sorted(todo))}.")
     except (BrokenPipeError, KeyboardInterrupt):  # nobody reads on
         os._exit(1)
 
 
-def _continue(own: dict[str, Any], reference: Reference, args) -> None:
+def _continue(own: dict[str, Any], make: type, reference: Reference, args) -> None:
     import torch
 
     if args.seed is not None:
         torch.manual_seed(args.seed)
     cfg = my_code.fit(own, reference.cfg)
     tokens, shown = reference.to_tokens(args.prompt), ""
-    model = own["DemoTransformer"](cfg).eval()
+    model = make(cfg).eval()
     # Not strict: a mask kept as a buffer is not among the weights.
     model.load_state_dict(reference.state_dict(), strict=False)
     for _ in range(args.tokens + 1):
-        text = reference.tokenizer.decode(tokens[0, 1:])
+        text = reference.tokenizer.decode(tokens[0], skip_special_tokens=True)
         if not text.endswith("\ufffd"):  # half a character: wait for the rest
             print(text[len(shown) :], end="", flush=True)
             shown = text

@@ -2,7 +2,7 @@
 
 `python -m helpers.editions` calls it: each exercise's page gets the solution that its
 wrong code is an edit of, and helpers/generation.py, helpers/training.py and
-helpers/inside.py get the answers to exercises of notebooks 08 to 10.
+helpers/inside.py, helpers/llama.py get the answers to exercises of notebooks 08 to 12.
 """
 
 import ast
@@ -17,6 +17,7 @@ MODULES = {
     "generation": "08_generation",
     "training": "09_training",
     "inside": "10_looking_inside",
+    "llama": "12_from_gpt2_to_llama",
 }
 SUFFIX = "-exercise"  # of the ids of cells that hold an exercise
 

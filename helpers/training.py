@@ -22,8 +22,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import model as course
 from helpers import stories
 from helpers.config import Config
+from helpers.gpt2_names import SIZES, course_views
 from helpers.heads import said_before
-from helpers.reference import SIZES, course_views
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 IGNORED = -100  # the target where there is nothing to predict

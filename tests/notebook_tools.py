@@ -32,6 +32,7 @@ NOTEBOOKS = [
     "08_generation",
     "09_training",
     "10_looking_inside",
+    "12_from_gpt2_to_llama",
 ]
 
 # COURSE_STEPS for the exercise edition of 09: every cell is run, and that is enough. In

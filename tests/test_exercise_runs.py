@@ -149,6 +149,17 @@ WRONG = {
     ("10_looking_inside", "prefix_matching_scores-exercise"): {
         ("F.pad(same, (1, 0)).tril()", "F.pad(same, (1, 0))"): "the-future-counts",
     },
+    ("12_from_gpt2_to_llama", "rms_norm-exercise"): {
+        ("x.float()", "x.float() - x.float().mean(-1, True)"): "mean-subtracted",
+    },
+    ("12_from_gpt2_to_llama", "rotate-exercise"): {
+        ("return torch.cat(turned, dim=-1)", "return torch.cat(turned[::-1], -1)"): (
+            "halves-exchanged"
+        ),
+    },
+    ("12_from_gpt2_to_llama", "grouped_query_attention-exercise"): {
+        ("rotate(k, angles), v)", "rotate(k, angles), rotate(v, angles))"): "v-rotated",
+    },
 }
 
 
@@ -184,6 +195,11 @@ def test_one_person_does_the_whole_course_offline(my_gpt2, tmp_path, subtests):
     assert my_gpt2.exists()
     assert "helpers.model" not in my_gpt2.read_text(encoding="utf-8")
     command = [sys.executable, str(my_gpt2), "Once upon a time", "--seed", "0"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.startswith("Once upon a time") and len(told) > 60
+    llama = my_gpt2.with_name("my_llama.py")
+    assert "helpers.llama" not in llama.read_text(encoding="utf-8")
+    command[1] = str(llama)
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert told.startswith("Once upon a time") and len(told) > 60
 

@@ -15,7 +15,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 from huggingface_hub import utils as hub_utils
-from transformers import LlamaConfig
+from transformers import GPTNeoXConfig
 
 from helpers import hub as module
 from helpers import load_reference, reference
@@ -91,7 +91,7 @@ def hub(files):
 def fresh(hub, tmp_path, monkeypatch):
     """As in a fresh kernel with an empty cache and HF_ENDPOINT set."""
     monkeypatch.setattr(reference, "_loaded", {})
-    monkeypatch.setattr(reference, "_current", None)
+    monkeypatch.setattr(reference, "_current", {})
     monkeypatch.delenv("COURSE_REFERENCE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -311,15 +311,15 @@ def test_a_hub_that_refuses(hub, status, code, told):
 
 
 def test_another_kind_of_model_costs_no_download(files, hub, monkeypatch):
-    LlamaConfig(num_hidden_layers=1).save_pretrained(files / "theirs" / "llama")
-    (files / "theirs" / "llama" / "model.safetensors").write_bytes(b"16 GB")
-    with pytest.raises(ModelNotLoaded, match="'llama' model") as error:
-        load_reference("theirs/llama")
+    GPTNeoXConfig(num_hidden_layers=1).save_pretrained(files / "theirs" / "neox")
+    (files / "theirs" / "neox" / "model.safetensors").write_bytes(b"16 GB")
+    with pytest.raises(ModelNotLoaded, match="'gpt_neox' model") as error:
+        load_reference("theirs/neox")
     sentence(error)
     assert "GET model.safetensors" not in hub.asked
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelNotLoaded, match="'llama' model"):
-        load_reference("theirs/llama")  # what is in the cache is enough to say so
+    with pytest.raises(ModelNotLoaded, match="'gpt_neox' model"):
+        load_reference("theirs/neox")  # what is in the cache is enough to say so
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from helpers.gpt2_names import course_state_dict
 from helpers.model import DemoTransformer
-from helpers.reference import Reference, course_state_dict, load_reference
+from helpers.reference import Reference, load_reference
 from random_gpt2 import SIZES, stirred
 
 # How far logits may be apart, as a share of the largest one. float32 keeps 7 digits

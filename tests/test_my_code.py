@@ -14,6 +14,7 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import load_reference, model, my_code, program
+from helpers.my_code import sources
 
 ROOT = Path(my_code.__file__).resolve().parents[2]
 NORM = """
@@ -665,7 +666,7 @@ def tiny(tmp_path):
 def test_the_file_continues_a_text(cells, file, tiny):
     source = inspect.getsource(model)
     cells(source)  # the course's code, as if the person had written it
-    order = [n for n in my_code.COURSE if n != "Config"]
+    order = [n for n in sources.GPT2 if n != "Config"]
     for name in reversed(order[:-2]):
         cells(f"assert my_code.save('{name}', {name})")
 
@@ -685,7 +686,7 @@ def test_the_file_continues_a_text(cells, file, tiny):
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
     ]
-    assert names == my_code.COURSE
+    assert names == sources.GPT2
     # 12 bytes and more tokens than the 16 positions: the window slides
     first = run("Once upon a ", "--seed", "1", "--tokens", "30")
     assert first.returncode == 0, first.stderr
@@ -697,7 +698,7 @@ def test_the_program_ends_in_a_sentence(monkeypatch):
     """A reference that is not there; a console that lacks letters; a closed pipe."""
     own, out = dict(vars(model)), io.BytesIO()
     monkeypatch.setattr(sys, "argv", ["my_gpt2.py"])
-    todo = {name: own[name] for name in my_code.COURSE if name != "DemoTransformer"}
+    todo = {name: own[name] for name in sources.GPT2 if name != "DemoTransformer"}
     with pytest.raises(SystemExit, match="^Still to do.* runs: DemoTransformer.$"):
         program.run(todo)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="cp1252"))

@@ -27,10 +27,11 @@ def test_every_notebook_runs_on_it(
     byte_tokenizer(bytes_known).save_pretrained(tmp_path)
     monkeypatch.chdir(COMPLETE)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(reference, "_current", None)
+    monkeypatch.setattr(reference, "_current", {})
     monkeypatch.setenv("COURSE_REFERENCE", str(tmp_path))
     monkeypatch.setenv("COURSE_STEPS", "2")
     for name in NOTEBOOKS:
         with subtests.test(notebook=name):
             left = cells.run(complete(name), name)
-            assert left["reference"].cfg.n_ctx == n_ctx
+            ours = left["reference"]  # a Llama's notebook takes no GPT-2
+            assert (ours.family == "llama") or ours.cfg.n_ctx == n_ctx

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     GPT2Config,
     GPT2Model,
-    LlamaConfig,
+    GPTNeoXConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def nothing_loaded(monkeypatch):
     """Each test begins like a fresh kernel, and leaves others' references alone."""
     monkeypatch.setattr(module, "_loaded", {})
-    monkeypatch.setattr(module, "_current", None)
+    monkeypatch.setattr(module, "_current", {})
     monkeypatch.delenv("COURSE_REFERENCE", raising=False)
 
 
@@ -275,10 +275,10 @@ def test_weights_of_another_size(folder):
 
 
 def test_another_kind_of_model(tmp_path):
-    LlamaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    GPTNeoXConfig(num_hidden_layers=1).save_pretrained(tmp_path)
     with pytest.raises(ModelNotLoaded) as error:
         load_reference(str(tmp_path))
-    assert "'llama'" in sentence(error) and "GPT-2" in sentence(error)
+    assert "'gpt_neox'" in sentence(error) and "GPT-2" in sentence(error)
 
 
 @pytest.mark.parametrize(

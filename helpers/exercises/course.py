@@ -113,14 +113,20 @@ def stirred(n_layers: int = STIRRED.n_layers) -> Source:
         )
     # transformers' head has no bias; ours has one, so it is stirred as well
     model.lm_head.bias = torch.nn.Parameter(torch.zeros(c.d_vocab))
-    for name, p in model.named_parameters():
-        spread = 1.0 if "wte" in name or "wpe" in name else 0.4
-        centre = 1.0 if "ln_" in name and "weight" in name else 0.0
-        with torch.no_grad():
-            p.copy_(centre + spread * torch.randn(p.shape, generator=generator))
+    stir(model, generator)
     reference = Reference(model, name="a small GPT-2 with random weights")
     tokens = torch.randint(c.d_vocab, (2, 7), generator=generator)
-    return _run("a small GPT-2 with random weights", reference, tokens)
+    return run("a small GPT-2 with random weights", reference, tokens)
+
+
+def stir(model: nn.Module, generator: torch.Generator) -> None:
+    """Random numbers for all parameters: around 1 for gains, around 0 for the rest."""
+    for name, p in model.named_parameters():
+        table = any(part in name for part in ("wte", "wpe", "embed_tokens"))
+        gain = p.ndim == 1 and name.endswith("weight")
+        with torch.no_grad():
+            drawn = torch.randn(p.shape, generator=generator)
+            p.copy_(float(gain) + (1.0 if table else 0.4) * drawn)
 
 
 @cache
@@ -141,7 +147,7 @@ def _shapes() -> tuple[Source, ...]:
 def _loaded(reference: Reference) -> Source:
     text = "Once upon a time there was a little dog. The dog was happy."
     tokens = reference.to_tokens(text)[:, : min(12, reference.cfg.n_ctx)]
-    return _run(f"the {reference.name} model", reference, tokens)
+    return run(f"the {reference.name} model", reference, tokens)
 
 
 def loaded() -> Source:
@@ -157,7 +163,7 @@ def sources() -> list[Source]:
     return [stirred(), *_shapes(), loaded()]
 
 
-def _run(label: str, reference: Reference, tokens: Tensor) -> Source:
+def run(label: str, reference: Reference, tokens: Tensor) -> Source:
     logits, activations = reference.run_with_cache(tokens)
     weights = reference.state_dict()
     return Source(label, reference, tokens, logits, activations, weights)

@@ -1,4 +1,5 @@
-"""Your code, kept: what passes a check goes into one file, `my_gpt2.py`.
+"""Your code, kept: what passes a check goes into one file, `my_gpt2.py`; a Llama's
+parts into `my_llama.py`, beside it.
 
 A check calls `save` when an answer passes; later notebooks call `load`. The file holds
 the source of the class or function as its cell has it, and what that source refers to:
@@ -28,9 +29,10 @@ from helpers.config import Config
 from helpers.my_code import file
 from helpers.my_code.sources import (
     COURSE,
-    MODULE,
+    FILES,
     CannotSave,
     collect,
+    file_of,
     globals_of,
     home_of,
 )
@@ -49,11 +51,13 @@ def edition(name: str | None = None) -> str:
     return _edition
 
 
-def path() -> Path:
-    """The person's file: `COURSE_MY_GPT2`, or beside the exercise notebooks."""
+def path(which: str = "my_gpt2") -> Path:
+    """The person's file: `COURSE_MY_GPT2`, or beside the exercise notebooks. Another
+    one, "my_llama", lies in the same folder."""
     chosen = os.environ.get("COURSE_MY_GPT2")
     default = file.ROOT / "notebooks" / "exercises" / "my_gpt2.py"
-    return Path(chosen or default).expanduser().resolve()
+    gpt2 = Path(chosen or default).expanduser().resolve()
+    return gpt2 if which == "my_gpt2" else gpt2.with_name(f"{which}.py")
 
 
 def fit(space: dict[str, Any], cfg: Config) -> Any:
@@ -79,7 +83,8 @@ def _fill(module: types.ModuleType, course: Any) -> None:
         if not hasattr(module, blank) and hasattr(course, blank):
             setattr(module, blank, getattr(course, blank))
     if hasattr(module, "cfg"):
-        current = importlib.import_module("helpers.reference").current_reference()
+        family = "llama" if course.__name__ == FILES["my_llama"] else "gpt2"
+        current = importlib.import_module("helpers.reference").current_reference(family)
         fit(vars(module), dataclasses.replace(current.cfg))
 
 
@@ -93,14 +98,14 @@ def save(name: str, candidate: Any, judge: Callable | None = None) -> Path | Non
         judge: whether what the file's text makes passes as well: from a class or
             function to bool. Without it, the text is only run.
     """
-    if _edition == "complete" or home_of(candidate) == "helpers.model":
+    if _edition == "complete" or home_of(candidate) in FILES.values():
         return None
-    target = path()
+    target = path(file_of(name))
 
     def passes(module: types.ModuleType) -> bool:
         if judge is None:
             return True
-        _fill(module, importlib.import_module("helpers.model"))
+        _fill(module, importlib.import_module(FILES[file_of(name)]))
         return judge(getattr(module, name))
 
     try:
@@ -143,15 +148,16 @@ def load(*names: str, course: Any = None) -> Any:
     One object for one name, a tuple for several.
 
     Args:
-        course: where the course's are; `helpers.model` if not given.
+        course: where the course's are; `helpers.model` or `helpers.llama` if not given.
     """
-    course = course or importlib.import_module("helpers.model")
-    own, target = {}, path()
+    which = file_of(names[0])
+    course = course or importlib.import_module(FILES[which])
+    own, target = {}, path(which)
     if _edition == "exercises" and target.exists():
         try:
             linecache.checkcache(str(target))
             with warnings.catch_warnings(action="ignore"):
-                module = file.execute(file.decode(target)[0], str(target), MODULE)
+                module = file.execute(file.decode(target)[0], str(target), which)
             own = dict(vars(module))
             _fill(module, course)
         except (Exception, SystemExit) as error:

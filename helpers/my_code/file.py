@@ -18,18 +18,18 @@ from pathlib import Path
 from helpers.my_code.sources import (
     COURSE,
     DEFS,
-    MODULE,
     CannotSave,
     Import,
     Piece,
     assigned,
+    file_of,
     imports_in,
     parse,
     reads,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FRAME = ROOT / "helpers" / "assets" / "my_gpt2.txt"  # what an empty file holds
+FRAME = ROOT / "helpers" / "assets" / "my_code.txt"  # what an empty file holds
 _GPU = re.compile(  # as an argument, a value, or in a list; not where it is compared
     r"""(?<![=!])([=(,:[]\s*["'])(?:cuda|mps|xpu)(?::\d+)?(?=["']\s*(?:[])},#]|$))""",
     re.M,
@@ -60,6 +60,9 @@ def merge(text: str, found: dict[str, Piece], wanted: str) -> str:
     """The file's text with what was found put in; all else stays as it is."""
     header, imports, pieces = split(text)
     frame = FRAME.read_text(encoding="utf-8").replace("COURSE_ROOT", repr(str(ROOT)))
+    which = file_of(wanted)
+    frame = frame.replace("MY_FILE", which)
+    frame = frame.replace("MY_MODEL", "GPT-2" if which == "my_gpt2" else "Llama")
     usual_header, _, main = split(frame)
     if "__main__" not in dict(pieces):
         pieces += main
@@ -242,7 +245,7 @@ def execute(text: str, file: str, name: str) -> types.ModuleType:
 def try_out(text: str, target: Path, judge: Callable) -> None:
     """Import the new text before it becomes the file, so that the file always runs, and
     `judge` the module, so that what is in it has passed."""
-    name, file = f"{MODULE}_trial", f"<the new {target.name}>"
+    name, file = "my_code_trial", f"<the new {target.name}>"
     linecache.cache[file] = len(text), None, text.splitlines(True), file
     try:
         with contextlib.redirect_stdout(io.StringIO()):

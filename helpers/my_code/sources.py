@@ -22,12 +22,18 @@ from collections.abc import Iterator
 from symtable import symtable
 from typing import Any, NamedTuple
 
-MODULE = "my_gpt2"  # the name under which the file is imported
-COURSE = (  # what the notebooks build, in the order of the file
+GPT2 = (  # what the notebooks build, in the order of the file
     "Config LayerNorm Embed PosEmbed attention_projections attention_scores "
     "apply_causal_mask attention_pattern attention_values attention_output Attention "
     "gelu_new MLP TransformerBlock Unembed DemoTransformer cross_entropy"
 ).split()
+LLAMA = (  # and notebook 12, in a file of its own
+    "RMSNorm rotary_angles rotate SwiGLU repeat_kv hidden_keys GroupedQueryAttention "
+    "MixtureOfExperts LlamaBlock Llama"
+).split()
+COURSE = [*GPT2, *LLAMA]
+# Names under which a file is imported, and where the course's own parts are
+FILES = {"my_gpt2": "helpers.model", "my_llama": "helpers.llama"}
 _ANNOTATIONS = __future__.annotations.compiler_flag
 DEFS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MARKER = re.compile(r"\s*(### (BEGIN|END) SOLUTION|# YOUR CODE HERE)\s*$")
@@ -70,6 +76,11 @@ def imports_in(node: ast.stmt) -> list[Import]:
 
 
 Piece = Import | str  # what one name in the file is: an import, or source text
+
+
+def file_of(name: str) -> str:
+    """The file that a part of the course is kept in: "my_gpt2" or "my_llama"."""
+    return "my_llama" if name in LLAMA else "my_gpt2"
 
 
 def home_of(value: Any) -> str:
@@ -317,7 +328,7 @@ def _literal(name: str, value: Any) -> str | None:
 def _options(name: str, value: Any, space: dict[str, Any], wanted: bool) -> Iterator:
     """Pieces that give `name` its value, best first, and what the names in each are."""
     home = home_of(value)
-    own = home in (space.get("__name__"), "__main__", MODULE, "helpers.config")
+    own = home in (space.get("__name__"), "__main__", "helpers.config", *FILES)
     definition = _definition(name, value) if own or wanted else None
     plain = _literal(name, value)
     if definition:
@@ -355,8 +366,8 @@ def collect(
     A part of the course that is in the file has passed its own check and stays.
     """
     home = home_of(value)
-    passed = home == MODULE or name == "cfg" or (name in COURSE and name != wanted)
-    blank = home == "helpers.model" and name == value.__name__
+    passed = home in FILES or name == "cfg" or (name in COURSE and name != wanted)
+    blank = home in FILES.values() and name == value.__name__
     if name in found or blank or (passed and name in in_file):
         return found
     problem = CannotSave(

@@ -87,6 +87,7 @@ def ratio(mine: Tensor, target: Tensor) -> float | None:
 
 def example(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
     """The place where two tensors differ most, in numbers."""
+    mine, target = mine.double(), target.double()  # True and False have no difference
     off = (mine - target).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
     off[mine == target] = 0  # two infinities are alike
     at = torch.unravel_index(off.argmax(), off.shape)

@@ -27,14 +27,17 @@ def stages(case: Case) -> dict:
         return {"the output": case.expected}
     (x,), p, cfg = case.inputs, case.params, case.cfg
     q, k, v = (llama.project(x, p[f"W_{letter}"]) for letter in "QKV")
-    steps: dict = {"side by side": {"the queries q": q, "the keys k": k, "v": v}}
+    steps: dict = {
+        "side by side": {"the queries q": q, "the keys k": k, "the values v": v}
+    }
     if cfg.qk_norm:
         q, k = (_normed(cfg, p[f"{n}_norm.w"], t) for n, t in (("q", q), ("k", k)))
-        steps["normalized"] = {"q, normalized": q, "k, normalized": k}
     q, k = (llama.rotate(t, case.extra["angles"]) for t in (q, k))
-    steps["turned"] = {"q, turned": q, "k, turned": k}
-    k, v = (llama.repeat_kv(t, cfg.n_heads) for t in (k, v))
-    steps["repeated"] = {"k for every query head": k, "v for every query head": v}
+    all_k, all_v = (llama.repeat_kv(t, cfg.n_heads) for t in (k, v))
+    # turned and remembered, or repeated as well: whichever an answer keeps
+    ready = {"the turned queries": q, "the turned keys": (k, all_k)}
+    steps["ready"] = ready | {"values for all heads": (v, all_v)}
+    k, v = all_k, all_v
     scores = torch.einsum("bqnh,bknh->bnqk", q, k)
     scaled = scores / math.sqrt(cfg.d_head)
     masked = scaled.masked_fill(case.extra["hidden"], -torch.inf)

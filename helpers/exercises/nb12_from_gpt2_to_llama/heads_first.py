@@ -1,5 +1,7 @@
 """What an answer to `heads_first` is compared with."""
 
+from torch import Tensor
+
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import Source
@@ -20,6 +22,13 @@ def cases() -> list[Case]:
     return [_case(stirred(), "Q"), keys, _case(loaded(), "Q")]
 
 
+def stages(case: Case) -> dict[str, Tensor]:
+    """The split rows, and these turned."""
+    (weight,), d_head = case.inputs, case.extra["d_head"]
+    split = weight.unflatten(0, (-1, d_head))
+    return {"[heads, d_head, d_model]": split, "[heads, d_model, d_head]": split.mT}
+
+
 axes = ("heads", "d_model", "d_head")
-kind = Tensors(cases, axes, against="what the course loads")
+kind = Tensors(cases, axes, stages, against="what the course loads")
 check = exercise(__file__, "heads_first", kind, keep=False)

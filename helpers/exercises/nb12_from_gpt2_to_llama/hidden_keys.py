@@ -1,6 +1,7 @@
 """What an answer to `hidden_keys` is compared with."""
 
 import torch
+from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
@@ -27,5 +28,18 @@ def cases() -> list[Case]:
     ]
 
 
-kind = Tensors(cases, ("query_pos", "key_pos"), against="the rule, on seven cases")
+def stages(case: Case) -> dict[str, Tensor]:
+    """The distances, the future, and all that is hidden."""
+    query_pos, key_pos = case.inputs
+    distance = query_pos[:, None] - key_pos
+    return {
+        "the distances": distance,
+        "the future": distance < 0,
+        "the hidden keys": hidden_keys(*case.inputs, **case.extra),
+    }
+
+
+kind = Tensors(
+    cases, ("query_pos", "key_pos"), stages, against="the rule, on seven cases"
+)
 check = exercise(__file__, hidden_keys, kind)

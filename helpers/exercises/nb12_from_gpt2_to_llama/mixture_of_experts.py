@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from helpers.checks.case import Case
+from helpers.checks.parameters import build
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import STREAM
 from helpers.exercises.nb12_from_gpt2_to_llama.models import exercise, stirred
@@ -29,5 +30,24 @@ def cases() -> list[Case]:
     return [*made, replace(source.case(x, grad=True, **more), cfg=cfg)]
 
 
-kind = Tensors(cases, STREAM, against="transformers' Qwen3-MoE")
+@torch.no_grad()
+def stages(case: Case) -> dict:
+    """The router's steps, and the output."""
+    (x,), p, cfg = case.inputs, case.params, case.cfg
+    scores = x @ p["W_router"]
+    probs = scores.softmax(-1)
+    weights = chosen = probs.topk(cfg.n_active).values
+    if cfg.normalize_active:
+        weights = chosen / chosen.sum(-1, keepdim=True)
+    module = build(MixtureOfExperts, case).module
+    return {
+        "the router's scores": scores,
+        "the probabilities of all experts": probs,
+        "the largest of them": chosen,
+        "the weights of the chosen experts": weights,
+        "the output": module(x),
+    }
+
+
+kind = Tensors(cases, STREAM, stages, against="transformers' Qwen3-MoE")
 check = exercise(__file__, MixtureOfExperts, kind)

@@ -1,5 +1,7 @@
 """What an answer to `repeat_kv` is compared with."""
 
+from torch import Tensor
+
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
 from helpers.exercises.course import PER_HEAD
@@ -25,5 +27,10 @@ def cases() -> list[Case]:
     return made
 
 
-kind = Tensors(cases, PER_HEAD, against="transformers' own repeat_kv")
+def stages(case: Case) -> dict[str, Tensor]:
+    """One step."""
+    return {"the repeated heads": repeat_kv(*case.inputs, **case.extra)}
+
+
+kind = Tensors(cases, PER_HEAD, stages, against="transformers' own repeat_kv")
 check = exercise(__file__, repeat_kv, kind)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from helpers.checks.case import Case
 from helpers.checks.tensors import Tensors
@@ -30,5 +31,17 @@ def cases() -> list[Case]:
     return [*made, big.case(torch.arange(12), extra=extra, grad=False)]
 
 
-kind = Tensors(cases, ("position", "pair"), against="transformers' own angles")
+def stages(case: Case) -> dict[str, Tensor | tuple[Tensor, ...]]:
+    """The exponents, the speeds, and the angles."""
+    (positions,), cfg = case.inputs, case.extra["cfg"]
+    pair = torch.arange(0, cfg.d_head, 2) / cfg.d_head
+    power = cfg.rope_theta**pair
+    return {
+        "the exponents 2i / d_head": (pair, -pair),
+        "the speeds": (1 / power, power),
+        "the angles": positions[..., None] / power,
+    }
+
+
+kind = Tensors(cases, ("position", "pair"), stages, against="transformers' own angles")
 check = exercise(__file__, rotary_angles, kind)

@@ -33,5 +33,17 @@ def cases() -> list[Case]:
     ]
 
 
-kind = Tensors(cases, PER_HEAD, against="transformers' own rotation")
+def stages(case: Case) -> dict:
+    """Each half as it comes, turned, and both together."""
+    x, angles = case.inputs
+    first, second = x.chunk(2, dim=-1)
+    new_first, new_second = rotate(x, angles).chunk(2, dim=-1)
+    return {
+        "the halves": {"the first half": first, "the second half": second},
+        "turned": {"the new first half": new_first, "the new second half": new_second},
+        "the joined halves": rotate(x, angles),
+    }
+
+
+kind = Tensors(cases, PER_HEAD, stages, against="transformers' own rotation")
 check = exercise(__file__, rotate, kind)

@@ -12,10 +12,17 @@ from torch import nn
 
 from helpers.checks import crash, mutant, page
 from helpers.checks.explain import pairs_of
-from helpers.checks.general import mistake
 from helpers.checks.limits import SECONDS, Hang, time_limit
-from helpers.checks.own_code import functions_of, is_blank
-from helpers.checks.report import CheckFailed, Findings, Mistake, Report, Text, show
+from helpers.checks.own_code import files_of, functions_of, is_blank
+from helpers.checks.report import (
+    CheckFailed,
+    Findings,
+    Mistake,
+    Report,
+    Text,
+    mistake,
+    show,
+)
 from helpers.checks.surroundings import Untouched, Waits, undisturbed
 
 
@@ -106,7 +113,7 @@ class Check:
             both = {id(model): model for model in (*theirs, *self.course.models())}
             models = [Untouched(model) for model in both.values()]
             try:
-                with time_limit(SECONDS, crash.files_of(candidate)):
+                with time_limit(SECONDS, files_of(candidate)):
                     found = self._judged(candidate)
             except (Hang, Waits, SystemExit, KeyboardInterrupt) as error:
                 found = Findings((_stopped(error, candidate),))
@@ -235,6 +242,12 @@ class Check:
         if getattr(self.kind, "blank", still_blank)(candidate):
             return self.to_do(candidate)
         return None
+
+    def stopped(self, error: Exception, candidate, where: str = "") -> Findings:
+        """What to say of an answer that raised: it may be a blank."""
+        if crash.left_blank(error):
+            return self.to_do(candidate)
+        return Findings((crash.describe(error, candidate, where),))
 
     def to_do(self, candidate) -> Findings:
         """What to say of a blank."""

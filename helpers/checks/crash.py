@@ -12,25 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
-from helpers.checks.general import mistake
-from helpers.checks.own_code import files_of, functions_of, is_library
-from helpers.checks.place import Place, line_of, place_of, shapes, short
-from helpers.checks.report import Mistake
+from helpers.checks.own_code import functions_of, is_library, line_of
+from helpers.checks.place import Place, place_of, shapes, short
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.settings import ChangesASetting
 from helpers.checks.structure import article
-
-__all__ = [
-    "asks_for_a_gpu",
-    "describe",
-    "files_of",
-    "left_blank",
-    "line_of",
-    "lines_of",
-    "of_the_check",
-    "own_line",
-    "words",
-    "writes",
-]
 
 
 def words(error: BaseException) -> str:
@@ -185,9 +171,7 @@ def _takes(title: str) -> tuple:
     import helpers.checks as checks
 
     try:
-        every = (getattr(checks, name) for name in checks.names())
-        check = next(check for check in every if check.title == title)
-        case = check.kind.cases()[0]
+        case = getattr(checks, checks.titles()[title]).kind.cases()[0]
         return case.cfg, case.inputs
     except Exception:  # an exercise of another kind
         return None, ()

@@ -9,9 +9,9 @@ from torch import Tensor
 from helpers.checks import again, crash, narrow, walk
 from helpers.checks.case import Case
 from helpers.checks.explain import quietly
-from helpers.checks.general import mistake
+from helpers.checks.own_code import files_of
 from helpers.checks.parameters import Built, build
-from helpers.checks.report import Mistake
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.run import Seen, mutant_run, run, same
 from helpers.checks.trace import Recorder, RightValues, first_departure, says_something
 
@@ -53,19 +53,19 @@ class Look:
         if not self.kind.made_of_parts:
             return []
         course = build(self.judgement.own, self.case).module
-        files = crash.files_of(self.candidate)
+        files = files_of(self.candidate)
         return walk.wrong_wiring(
             self.built.module, course, self.case, files, self.stages
         )
 
     def random(self) -> Mistake:
         """What makes other numbers from one call to the next."""
-        files = crash.files_of(self.candidate)
+        files = files_of(self.candidate)
         return again.random(self.built.runner, self.case, files)
 
     def first_nan(self) -> Mistake | None:
         """The line on which numbers become NaN, and why."""
-        files = crash.files_of(self.candidate)
+        files = files_of(self.candidate)
         return again.first_nan(self.built.runner, self.case, files)
 
     def again(self, case: Case) -> object:
@@ -176,7 +176,7 @@ def _departure(look: Look) -> list[Mistake]:
         return part
     if not look.kind.made_of_parts and look.kind.stages is None:
         return []
-    recorder = Recorder(crash.files_of(look.candidate))
+    recorder = Recorder(files_of(look.candidate))
     with recorder:
         output = run(look.built.runner, look.case).output
     found = first_departure(look.stages, recorder, output, _right_values(look))

@@ -6,8 +6,7 @@ import re
 import torch
 from torch import Tensor
 
-from helpers.checks.general import mistake
-from helpers.checks.report import Mistake
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.run import TOLERANCE, same
 
 

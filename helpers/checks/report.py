@@ -2,12 +2,16 @@
 
 import base64
 import contextlib
+import functools
 import html
 import locale
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from helpers.checks import page
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,25 @@ class Mistake:
     line: str | None = None
     page: str = ""
     stage: str = ""
+
+
+def mistake(text: str, slug: str = "", line: str | None = None, **words) -> Mistake:
+    """A Mistake in the words of an entry of general.md.
+
+    Args:
+        text: the entry.
+        slug: the mistake's name, where it is not the entry's.
+        line: the person's line.
+        words: what stands in braces there.
+    """
+    entry = _said_of_any_answer()[text]
+    said, hint = entry.does.format(**words), entry.hint.format(**words)
+    return Mistake(slug or text, said, hint, line=line or None)
+
+
+@functools.cache
+def _said_of_any_answer() -> dict[str, page.Entry]:
+    return page.entries(Path(__file__).with_name("general.md"))
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,11 @@ from helpers.checks import crash, facts
 from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
 from helpers.checks.devices import make_here
-from helpers.checks.explain import (
-    explain,
-    gradients_equal,
-    outputs_equal,
-    told,
-)
-from helpers.checks.general import mistake
-from helpers.checks.own_code import reads_global
+from helpers.checks.explain import explained, gradients_equal, outputs_equal, told
+from helpers.checks.own_code import files_of, reads_global
 from helpers.checks.parameters import Built, build
 from helpers.checks.picture import picture
-from helpers.checks.report import Findings, Mistake
+from helpers.checks.report import Findings, Mistake, mistake
 from helpers.checks.run import TOLERANCE, Seen, mutant_run, run, run_backward, same
 
 Step = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
@@ -161,7 +155,7 @@ class Judgement:
         case = next(c for c, s in zip(self.cases, seen) if s.changed)
         runner, files = (
             build(self.candidate, case).runner,
-            crash.files_of(self.candidate),
+            files_of(self.candidate),
         )
         return crash.writes(line_that_writes(runner, case, files))
 
@@ -223,30 +217,16 @@ class Judgement:
     def _explained(self, cases, seen, equal, backward=False) -> Findings | None:
         """The mistakes, or pairs of them, that come to the same everywhere."""
         attempt = self.attempt_backward if backward else self.attempt
-        singles = [m for m in self.check.mutants if m.entries[0].gradient is backward]
-        # what no case tells from the right answer explains nothing
-        found = [
-            mutant
-            for mutant in explain(singles, attempt, cases, seen, equal)
-            if not all(
-                equal(attempt(self.check.own, c), attempt(mutant.answer, c))
-                for c in cases
-            )
-        ]
         crashed = all(s.error is not None for s in seen)  # of which one line tells more
-        if not found and self.check.pairs and not backward and not crashed:
-            pairs = self.check.pairs_of_mutants()
-            found = explain(pairs, self._unkept, cases, seen, equal)
+        in_pairs = None if backward or crashed else self._unkept
+        found = explained(self.check, attempt, cases, seen, equal, in_pairs, backward)
         bad = [i for i, c in enumerate(cases) if not self._right(c, seen[i])]
         if found and bad and not any(self._tells(cases[i], seen[i]) for i in bad):
             case = cases[bad[0]]
             built = build(self.candidate, case)
             look = facts.Look(self, built, case, seen[bad[0]])
             found = facts.of_equal_values(look, found)
-        if not found:
-            return None
-        mistakes, one_of = told(found, self.check.link)
-        return Findings(tuple(mistakes), one_of)
+        return told(found, self.check.link)
 
     def _tells(self, case: Case, seen: Seen) -> bool:
         """Whether a wrong output differs from the right one where it is a number."""

@@ -123,7 +123,7 @@ class Check:
                 found = Findings((_stopped(prints.waited, candidate),))
             if any([model.put_back() for model in models]):
                 found = Findings((mistake("changes-the-reference"),))
-        return found.report(self.name, self.title, prints.kept)
+        return self._report(found, prints.kept)
 
     def _passes(self, candidate) -> bool:
         return self.examine(candidate).status == "passed"
@@ -227,7 +227,11 @@ class Check:
             return None
         told = f"This is still the course's own {self.title}. Run the cell with yours; "
         told += "if that cell ends in an error, mend it first."
-        return Report(self.name, self.title, "todo", summary=told)
+        return self._report(Findings(summary=told, todo=True))
+
+    def _report(self, found: Findings, printed: str = "") -> Report:
+        names = {"check": self.name, "title": self.title, "printed": printed}
+        return Report(**vars(found), **names)
 
     def _judged(self, candidate) -> Findings:
         prepare = getattr(self.kind, "prepare", None)
@@ -261,7 +265,7 @@ class Check:
                 which = f"`{name}` is still blank. "
         which = which or f"`{self.title}` is not finished yet. "
         told = f"{which}Until then the notebook goes on with the course's own."
-        return Findings(todo=told)
+        return Findings(summary=told, todo=True)
 
 
 def _stopped(error: BaseException, candidate) -> Mistake:

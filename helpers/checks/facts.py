@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.checks import again, crash, narrow, walk
 from helpers.checks.case import Case
 from helpers.checks.explain import quietly
 from helpers.checks.own_code import files_of
 from helpers.checks.parameters import Built, build
+from helpers.checks.picture import picture
 from helpers.checks.report import Mistake, mistake
 from helpers.checks.run import Seen, mutant_run, run, same
 from helpers.checks.trace import Recorder, RightValues, first_departure, says_something
 
 
-@dataclass(frozen=True)
+@dataclass
 class Look:
     """One answer on one case, under the lens."""
 
@@ -25,68 +27,87 @@ class Look:
     case: Case
     seen: Seen
 
-    @property
-    def kind(self):
-        return self.judgement.kind
+    def __post_init__(self):
+        self.kind, self.candidate = self.judgement.kind, self.judgement.candidate
 
     @property
     def target(self) -> Tensor:
         return self.judgement.target(self.case)
 
-    @property
-    def candidate(self):
-        return self.judgement.candidate
-
-    @property
+    @cached_property
     def stages(self) -> dict:
         return self.kind.stages(self.case) if self.kind.stages else {}
+
+    @cached_property
+    def files(self) -> set[str]:
+        """The person's files or cells."""
+        return files_of(self.candidate)
+
+    @cached_property
+    def course(self) -> nn.Module:
+        """The course's own, with the same weights."""
+        return build(self.judgement.own, self.case).module
+
+    def right(self) -> bool:
+        """Whether the output is as it should be."""
+        output, target, view = self.seen.output, self.target, self.kind.view
+        return (
+            self.seen.error is None
+            and isinstance(output, Tensor)
+            and output.dtype == target.dtype
+            and same(view(output), view(target), self.kind.tolerance)
+        )
+
+    def tells(self) -> bool:
+        """Whether a wrong output differs from the right one where it is a number."""
+        mine, target = self.seen.output, self.target
+        if not isinstance(mine, Tensor) or mine.shape != target.shape:
+            return True
+        mine, target = self.kind.view(mine), self.kind.view(target)
+        a_number = ~mine.isnan()
+        return not same(mine[a_number], target[a_number], self.kind.tolerance)
+
+    def picture(self) -> Callable[[], bytes] | None:
+        """What draws target, yours and their difference."""
+        output, view = self.seen.output, self.kind.view
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            return None
+        return picture(view(output), view(self.target), self.kind.axes)
 
     def wrong_part(self, backward: bool = False) -> list[Mistake]:
         """The first of the answer's own parts that is wrong on its right input."""
         if not self.kind.made_of_parts:
             return []
-        course = build(self.judgement.own, self.case).module
-        return walk.wrong_part(self.built.module, course, self.case, backward)
+        return walk.wrong_part(self.built.module, self.course, self.case, backward)
 
-    def wrong_wiring(self) -> list[Mistake]:
-        """The first part that is not given what it should get."""
-        if not self.kind.made_of_parts:
-            return []
-        course = build(self.judgement.own, self.case).module
-        files = files_of(self.candidate)
-        return walk.wrong_wiring(
-            self.built.module, course, self.case, files, self.stages
-        )
+    def writes(self) -> Mistake:
+        """The line that writes into what the answer was given."""
+        runner = build(self.candidate, self.case).runner
+        return crash.writes(again.line_that_writes(runner, self.case, self.files))
 
     def random(self) -> Mistake:
         """What makes other numbers from one call to the next."""
-        files = files_of(self.candidate)
-        return again.random(self.built.runner, self.case, files)
+        return again.random(self.built.runner, self.case, self.files)
 
-    def first_nan(self) -> Mistake | None:
-        """The line on which numbers become NaN, and why."""
-        files = files_of(self.candidate)
-        return again.first_nan(self.built.runner, self.case, files)
-
-    def again(self, case: Case) -> object:
-        """What the answer returns on a case."""
-        return self.judgement._adapted(run(self.built.runner, case), case).output
+    def again(self) -> "Look":
+        """The same answer, run once more."""
+        seen = run(self.built.runner, self.case)
+        return replace(self, seen=self.judgement.adapted(seen, self.case))
 
 
-def changed_parameters(builds: list[Built], cases: list[Case]) -> Mistake | None:
+def changed_parameters(looks: list[Look]) -> Mistake | None:
     """Whether running the answer left its own weights as they were."""
-    for built, case in zip(builds, cases, strict=True):
-        for name, p in built.params.items():
-            if p.shape != case.params[name].shape or not torch.equal(
-                p, case.params[name]
-            ):
+    for look in looks:
+        for name, p in look.built.params.items():
+            before = look.case.params[name]
+            if p.shape != before.shape or not torch.equal(p, before):
                 return mistake("changes-its-parameters", name=name)
     return None
 
 
-def on_another_device(seen: list[Seen]) -> Mistake | None:
+def on_another_device(looks: list[Look]) -> Mistake | None:
     """Whether an output has left the CPU, where the inputs are."""
-    outputs = [s.output for s in seen if isinstance(s.output, Tensor)]
+    outputs = [s.seen.output for s in looks if isinstance(s.seen.output, Tensor)]
     away = next((x.device for x in outputs if x.device.type != "cpu"), None)
     return away and mistake("wrong-device", device=away)
 
@@ -141,7 +162,7 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     mine, goal = kind.view(output), kind.view(look.target)
     told = []
     if mine.isnan().any() and not goal.isnan().any():
-        born = look.first_nan()
+        born = again.first_nan(look.built.runner, look.case, look.files)
         if born:
             return [born]
         told.append("it contains NaN")
@@ -159,7 +180,7 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     found = [fact for fact in found if fact.stage in ("", at)] + departs
     if kind.causal and _sees_the_future(look):
         found.append(mistake("sees-the-future"))
-    second = look.again(look.case)
+    second = look.again().seen.output
     if isinstance(second, Tensor) and not same(second, output):
         return [look.random()]
     if found and not told:
@@ -176,11 +197,13 @@ def _departure(look: Look) -> list[Mistake]:
         return part
     if not look.kind.made_of_parts and look.kind.stages is None:
         return []
-    recorder = Recorder(files_of(look.candidate))
+    recorder = Recorder(look.files)
     with recorder:
         output = run(look.built.runner, look.case).output
     found = first_departure(look.stages, recorder, output, _right_values(look))
-    wired = look.wrong_wiring()
+    wired = look.kind.made_of_parts and walk.wrong_wiring(
+        look.built.module, look.course, look.case, look.files, look.stages
+    )
     if wired:
         return [replace(wired[0], line=found.line or wired[0].line), *wired[1:]]
     if look.kind.stages is None:
@@ -256,9 +279,8 @@ def _sees_the_future(look: Look) -> bool:
         return False
     other = first.clone()
     other[:, -1] = first[:, 0] + 1 if first.is_floating_point() else first[:, 0]
-    a = run(look.built.runner, look.case).output
-    changed = replace(look.case, inputs=(other, *look.case.inputs[1:]))
-    b = run(look.built.runner, changed).output
+    cases = look.case, replace(look.case, inputs=(other, *look.case.inputs[1:]))
+    a, b = (run(look.built.runner, case).output for case in cases)
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape):
         return False
     return not same(a[:, :-1], b[:, :-1], look.kind.tolerance)

@@ -14,6 +14,7 @@ from helpers.checks import crash, mutant, page
 from helpers.checks.explain import pairs_of
 from helpers.checks.limits import SECONDS, Hang, time_limit
 from helpers.checks.own_code import files_of, functions_of, is_blank
+from helpers.checks.place import place_of
 from helpers.checks.report import (
     CheckFailed,
     Findings,
@@ -270,7 +271,7 @@ class Check:
 
 def _stopped(error: BaseException, candidate) -> Mistake:
     """What ended the whole check, and on which of the person's lines."""
-    line = crash.own_line(error, candidate)
+    line = place_of(error, candidate).line
     if isinstance(error, Waits):
         kind = "class" if isinstance(candidate, type) else "function"
         return mistake("waits-for-you", line=line, call=crash.words(error), kind=kind)

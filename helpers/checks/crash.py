@@ -53,11 +53,6 @@ def lines_of(candidate) -> list[str]:
     return found
 
 
-def own_line(error: BaseException, candidate) -> str | None:
-    """The person's own line at which an exception was raised."""
-    return place_of(error, candidate).line or None
-
-
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
     """What crashed, on which line, with which shapes, and the usual cause."""
     if isinstance(error, ChangesASetting):
@@ -253,29 +248,35 @@ def asks_for_a_gpu(line: str) -> str:
 def writes(found: tuple) -> Mistake:
     """Of code that changes its input: the line, its form, and what to write instead."""
     line = line_of(*found) if found else ""
-    form, hint = _writing_form(line)
-    return mistake("changes-its-input", line=line, form=form, hint=hint)
+    for pattern, form, hint in _WRITING:
+        if match := re.search(pattern, line):
+            words = {"form": form.format(*match.groups())}
+            words["hint"] = hint.format(*match.groups())
+            return mistake("changes-its-input", line=line, **words)
 
 
-def _writing_form(line: str) -> tuple[str, str]:
-    """In which way a line writes into a tensor, and what makes a new one."""
-    name = r"([A-Za-z_][\w.]*)"
-    if match := re.search(name + r"\[.*\]\s*(?:[-+*/|&@]|//|\*\*)?=(?!=)", line):
-        return (
-            f" (`{match[1]}[...] = ` writes into it)",
-            "`torch.where` and `masked_fill` make a new tensor; or write into a copy: "
-            f"`{match[1]} = {match[1]}.clone()` first",
-        )
-    if match := re.search(name + r"\s*([-+*/|&@]|//|\*\*)=(?!=)", line):
-        x, sign = match[1], match[2]
-        return f" (`{x} {sign}= ...`)", f"`{x} = {x} {sign} ...` makes a new tensor"
-    if match := re.search(r"\.([a-z]\w*[a-z0-9])_\(", line):
-        return (
-            f" (`{match[1]}_`, as all names that end in an underscore)",
-            f"`{match[1]}`, without the underscore, makes a new tensor",
-        )
-    return (
+_NAME = r"([A-Za-z_][\w.]*)"
+_WRITING = (  # what a line looks like that writes into a tensor; what makes a new one
+    (
+        _NAME + r"\[.*\]\s*(?:[-+*/|&@]|//|\*\*)?=(?!=)",
+        " (`{0}[...] = ` writes into it)",
+        "`torch.where` and `masked_fill` make a new tensor; or write into a copy: "
+        "`{0} = {0}.clone()` first",
+    ),
+    (
+        _NAME + r"\s*([-+*/|&@]|//|\*\*)=(?!=)",
+        " (`{0} {1}= ...`)",
+        "`{0} = {0} {1} ...` makes a new tensor",
+    ),
+    (
+        r"\.([a-z]\w*[a-z0-9])_\(",
+        " (`{0}_`, as all names that end in an underscore)",
+        "`{0}`, without the underscore, makes a new tensor",
+    ),
+    (
+        "",
         "",
         "begin with a copy, `x = x.clone()`, or make new tensors: `x = x - y` in the "
         "place of `x -= y`, `torch.where` in that of `x[...] = `",
-    )
+    ),
+)

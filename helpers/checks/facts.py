@@ -1,5 +1,7 @@
 """What is certain of an answer that no mistake explains: facts, no guesses."""
 
+import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,14 +9,14 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from helpers.checks import again, crash, narrow, walk
+from helpers.checks import again, crash, walk
 from helpers.checks.case import Case
 from helpers.checks.explain import quietly
 from helpers.checks.own_code import files_of
 from helpers.checks.parameters import Built, build
 from helpers.checks.picture import picture
 from helpers.checks.report import Mistake, mistake
-from helpers.checks.run import Seen, mutant_run, run, same
+from helpers.checks.run import TOLERANCE, Seen, mutant_run, run, same
 from helpers.checks.trace import Recorder, RightValues, first_departure, says_something
 
 
@@ -131,11 +133,11 @@ def narrowed(look: Look, where: str) -> list[Mistake]:
         departs = [] if step else _departure(look)
         if where and departs:  # right in the other cases
             lines = [departs[0].line or "", *crash.lines_of(look.candidate)]
-            spelt = narrow.spelt_out(output.shape, target.shape, axes, lines)
+            spelt = spelt_out(output.shape, target.shape, axes, lines)
             departs = spelt or departs
         return [
             *step,
-            *narrow.right_numbers(output, target, axes),
+            *right_numbers(output, target, axes),
             mistake(
                 "wrong-shape",
                 got=list(output.shape),
@@ -166,10 +168,10 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
         if born:
             return [born]
         told.append("it contains NaN")
-    factor = narrow.ratio(mine, goal)
+    factor = ratio(mine, goal)
     if factor is not None and abs(factor - 1) > 2e-3:
         told.append(f"it is {factor:.4g} times the target everywhere")
-    place = narrow.where(mine, goal, kind.axes, kind.tolerance)
+    place = places(mine, goal, kind.axes, kind.tolerance)
     if place:
         told.append(f"it differs at {place}")
     found = kind.facts(output, look.case) if kind.facts else []
@@ -186,7 +188,7 @@ def _wrong_values(look: Look, where: str) -> list[Mistake]:
     if found and not told:
         return found
     how = "; ".join(told) or "it differs everywhere"
-    how += f" ({narrow.example(mine, goal, kind.axes)})"
+    how += f" ({example(mine, goal, kind.axes)})"
     return [*found, mistake("wrong-values", where=where, how=how)]
 
 
@@ -314,3 +316,88 @@ def _some(names: list[str]) -> str:
     """The first few of many, in a sentence."""
     more = [f"{len(names) - 3} more"] if len(names) > 4 else []
     return " and ".join([*names[: 3 if more else 4], *more])
+
+
+def places(
+    mine: Tensor, target: Tensor, axes: tuple[str, ...], tolerance: float = TOLERANCE
+) -> str:
+    """Which positions, heads or features differ; empty when all of them do."""
+    scale = target[target.isfinite()].abs().max().clamp_min(1e-12)
+    wrong = (mine - target).abs() > tolerance * scale
+    wrong |= mine.isnan() != target.isnan()
+    told = []
+    for axis, name in enumerate(axes):
+        others = [i for i in range(wrong.ndim) if i != axis]
+        touched = wrong.any(dim=others) if others else wrong
+        right = (~touched).nonzero().flatten().tolist()
+        off = touched.nonzero().flatten().tolist()
+        if off and right:
+            part = off if len(off) <= len(right) else right
+            listed = ", ".join(map(str, part[:5])) + (", …" if len(part) > 5 else "")
+            told.append(
+                f"only {name} {listed}"
+                if part is off
+                else f"every {name} except {listed}"
+            )
+    return "; ".join(told)
+
+
+def spelt_out(
+    got: torch.Size, want: torch.Size, axes: tuple[str, ...], lines: list[str]
+) -> list[Mistake]:
+    """A Mistake where a size that is wrong in this case is a number of the code.
+
+    Args:
+        lines: the one where the shape goes wrong, then all others.
+    """
+    for axis, mine, size in zip(axes, got, want, strict=False):
+        if mine == size or len(got) != len(want):
+            continue
+        number = rf"(?<![\w.])(?<!\*\* )(?<!dim=){mine}(?![\w.])"
+        shape = rf"(empty|expand|full|ones|repeat|reshape|view|zeros)\(.*{number}"
+        for line, pattern in zip(lines, [number, *[shape] * len(lines)], strict=False):
+            if re.search(pattern, line):
+                words = {"number": mine, "axis": axis, "size": size}
+                return [mistake("size-written-down", line=line, **words)]
+    return []
+
+
+def right_numbers(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> list[Mistake]:
+    """A Mistake where only the shape is wrong: axes in another order, or merged."""
+    if mine.numel() != target.numel() or target.numel() < 2:
+        return []
+    if same(mine.flatten(), target.flatten()):
+        hint = "look for a squeeze, flatten or reshape too many, or one too few"
+        if mine.ndim == target.ndim:
+            hint = "is a size written down as a number? Take it from what you are given"
+        return [mistake("right-numbers-wrong-shape", hint=hint)]
+    for order in itertools.permutations(range(target.ndim)):
+        turned = target.permute(order)
+        if turned.shape == mine.shape and same(mine, turned):
+            stand = ", ".join(axes[i] for i in order)
+            return [mistake("axes-in-another-order", stand=stand, want=", ".join(axes))]
+    return []
+
+
+def ratio(mine: Tensor, target: Tensor) -> float | None:
+    """The constant factor between two tensors, if there is one."""
+    used = target.abs() > 1e-3 * target.abs().max()
+    quotient = (mine[used] / target[used]).double()
+    if not used.any() or not quotient.isfinite().all():
+        return None
+    middle = quotient.median().item()
+    if torch.allclose(quotient, torch.tensor(middle).double(), rtol=1e-3, atol=0):
+        if torch.allclose(mine, target * middle, atol=1e-4 * mine.abs().max().item()):
+            return middle
+    return None
+
+
+def example(mine: Tensor, target: Tensor, axes: tuple[str, ...]) -> str:
+    """The place where two tensors differ most, in numbers."""
+    off = (mine - target).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
+    off[mine == target] = 0  # two infinities are alike
+    at = torch.unravel_index(off.argmax(), off.shape)
+    place = ", ".join(f"{name} {int(i)}" for name, i in zip(axes, at))
+    return (
+        f"at {place} yours is {mine[at].item():.4g}, the target {target[at].item():.4g}"
+    )

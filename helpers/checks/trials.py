@@ -43,13 +43,6 @@ def attempt(answer, trial: Trial) -> Seen:
         return attempted(trial.act, answer)
 
 
-def kept(answer, trial: Trial) -> Seen:
-    """The same, computed once; for answers of the course, right or wrong."""
-    if answer not in trial.made:
-        trial.made[answer] = attempt(answer, trial)
-    return trial.made[answer]
-
-
 @dataclass(frozen=True)
 class Trials:
     """Answers that are tried out, and judged by what came of it.
@@ -74,27 +67,27 @@ class Trials:
         seen = [attempt(candidate, trial) for trial in trials]
         if any(crash.left_blank(one.error) for one in seen):
             return check.to_do(candidate)
-        own = self.prepare(check.own) if self.prepare else check.own
-        right = [kept(own, trial) for trial in trials]
+
+        def run(answer, trial):  # computed once
+            if answer not in trial.made:
+                usual = self.prepare(answer) if self.prepare else answer
+                trial.made[answer] = attempt(usual, trial)
+            return trial.made[answer]
+
+        right = [run(check.own, trial) for trial in trials]
         off = [i for i in range(len(trials)) if not equal(seen[i], right[i])]
         if off:
-            return self._explained(check, trials, seen) or Findings(
-                tuple(self._facts(candidate, seen[off[0]], right[off[0]]))
-            )
+            found = explained(check, run, trials, seen, equal, run)
+            if len(found) > 1:  # what cannot be seen from the result may still tell
+                found = explain(found, run, trials, seen, traces_equal) or found
+            if found:
+                return told(found, check.link)
+            return Findings(tuple(self._facts(candidate, seen[off[0]], right[off[0]])))
         note = self.finish(candidate) if self.finish else None
         if isinstance(note, Mistake):
             return Findings((note,))
         notes, summary = (note,) if note else (), self.summary.format(len(trials))
         return Findings(notes=notes, summary=summary)
-
-    def _explained(self, check, trials, seen) -> Findings | None:
-        def run(answer, trial):
-            return kept(self.prepare(answer) if self.prepare else answer, trial)
-
-        found = explained(check, run, trials, seen, equal, run)
-        if len(found) > 1:  # what cannot be seen from the result may still tell
-            found = explain(found, run, trials, seen, traces_equal) or found
-        return told(found, check.link)
 
     def _facts(self, candidate, mine: Seen, good: Seen) -> list[Mistake]:
         """The first thing that is not as it should be."""

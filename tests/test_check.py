@@ -89,7 +89,7 @@ def test_rooms_are_small():
     root = Path(helpers.__file__).parents[1]
     for path in [*root.glob("helpers/**/*.py"), *root.glob("tests/**/*.py")]:
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 450 or path.name == "test_my_code.py", path
+        assert len(text.splitlines()) <= 450, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"
@@ -188,8 +188,7 @@ def test_lines_are_put_in_with_the_solutions_indentation():
 
 def report(*names: str, exact=True, one_of=False, line=None) -> Report:
     mistakes = tuple(Mistake(name, "", exact=exact, line=line) for name in names)
-    status = "failed" if names else "passed"
-    return Report("embed", "Embed", status, mistakes, one_of=one_of)
+    return Report(mistakes, one_of, check="embed", title="Embed")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.case import Case
-from helpers.checks.general import mistake
-from helpers.checks.own_code import running_line
+from helpers.checks.own_code import line_of, running
 from helpers.checks.place import flat
-from helpers.checks.report import Mistake
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.run import Runner, called, run, unchanged
 from helpers.checks.trace import Recorder
 
@@ -32,7 +31,7 @@ class _Births(TorchFunctionMode):
         out = func(*args, **kwargs)
         if not self.found and _nan(_numbers([out])) and not _nan(before):
             name = func.__name__.strip("_")
-            words = {"line": running_line(self.files), "function": name}
+            words = {"line": line_of(running(self.files)), "function": name}
             self.found = mistake(_why(name, before), **words)
         return out
 

@@ -12,10 +12,18 @@ from torch import nn
 
 from helpers.checks import crash, mutant, page
 from helpers.checks.explain import pairs_of
-from helpers.checks.general import mistake
 from helpers.checks.limits import SECONDS, Hang, time_limit
-from helpers.checks.own_code import functions_of, is_blank
-from helpers.checks.report import CheckFailed, Findings, Mistake, Report, Text, show
+from helpers.checks.own_code import files_of, functions_of, is_blank
+from helpers.checks.place import place_of
+from helpers.checks.report import (
+    CheckFailed,
+    Findings,
+    Mistake,
+    Report,
+    Text,
+    mistake,
+    show,
+)
 from helpers.checks.surroundings import Untouched, Waits, undisturbed
 
 
@@ -106,7 +114,7 @@ class Check:
             both = {id(model): model for model in (*theirs, *self.course.models())}
             models = [Untouched(model) for model in both.values()]
             try:
-                with time_limit(SECONDS, crash.files_of(candidate)):
+                with time_limit(SECONDS, files_of(candidate)):
                     found = self._judged(candidate)
             except (Hang, Waits, SystemExit, KeyboardInterrupt) as error:
                 found = Findings((_stopped(error, candidate),))
@@ -116,7 +124,7 @@ class Check:
                 found = Findings((_stopped(prints.waited, candidate),))
             if any([model.put_back() for model in models]):
                 found = Findings((mistake("changes-the-reference"),))
-        return found.report(self.name, self.title, prints.kept)
+        return self._report(found, prints.kept)
 
     def _passes(self, candidate) -> bool:
         return self.examine(candidate).status == "passed"
@@ -220,7 +228,11 @@ class Check:
             return None
         told = f"This is still the course's own {self.title}. Run the cell with yours; "
         told += "if that cell ends in an error, mend it first."
-        return Report(self.name, self.title, "todo", summary=told)
+        return self._report(Findings(summary=told, todo=True))
+
+    def _report(self, found: Findings, printed: str = "") -> Report:
+        names = {"check": self.name, "title": self.title, "printed": printed}
+        return Report(**vars(found), **names)
 
     def _judged(self, candidate) -> Findings:
         prepare = getattr(self.kind, "prepare", None)
@@ -236,6 +248,12 @@ class Check:
             return self.to_do(candidate)
         return None
 
+    def stopped(self, error: Exception, candidate, where: str = "") -> Findings:
+        """What to say of an answer that raised: it may be a blank."""
+        if crash.left_blank(error):
+            return self.to_do(candidate)
+        return Findings((crash.describe(error, candidate, where),))
+
     def to_do(self, candidate) -> Findings:
         """What to say of a blank."""
         which = ""
@@ -248,12 +266,12 @@ class Check:
                 which = f"`{name}` is still blank. "
         which = which or f"`{self.title}` is not finished yet. "
         told = f"{which}Until then the notebook goes on with the course's own."
-        return Findings(todo=told)
+        return Findings(summary=told, todo=True)
 
 
 def _stopped(error: BaseException, candidate) -> Mistake:
     """What ended the whole check, and on which of the person's lines."""
-    line = crash.own_line(error, candidate)
+    line = place_of(error, candidate).line
     if isinstance(error, Waits):
         kind = "class" if isinstance(candidate, type) else "function"
         return mistake("waits-for-you", line=line, call=crash.words(error), kind=kind)

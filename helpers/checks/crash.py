@@ -12,25 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from helpers.checks import causes
-from helpers.checks.general import mistake
-from helpers.checks.own_code import files_of, functions_of, is_library
-from helpers.checks.place import Place, line_of, place_of, shapes, short
-from helpers.checks.report import Mistake
+from helpers.checks.own_code import functions_of, is_library, line_of
+from helpers.checks.place import Place, place_of, shapes, short
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.settings import ChangesASetting
 from helpers.checks.structure import article
-
-__all__ = [
-    "asks_for_a_gpu",
-    "describe",
-    "files_of",
-    "left_blank",
-    "line_of",
-    "lines_of",
-    "of_the_check",
-    "own_line",
-    "words",
-    "writes",
-]
 
 
 def words(error: BaseException) -> str:
@@ -65,11 +51,6 @@ def lines_of(candidate) -> list[str]:
         numbers = sorted({number for *_, number in code.co_lines() if number})
         found += [linecache.getline(code.co_filename, n).strip() for n in numbers]
     return found
-
-
-def own_line(error: BaseException, candidate) -> str | None:
-    """The person's own line at which an exception was raised."""
-    return place_of(error, candidate).line or None
 
 
 def describe(error: BaseException, candidate, where: str = "") -> Mistake:
@@ -185,9 +166,7 @@ def _takes(title: str) -> tuple:
     import helpers.checks as checks
 
     try:
-        every = (getattr(checks, name) for name in checks.names())
-        check = next(check for check in every if check.title == title)
-        case = check.kind.cases()[0]
+        case = getattr(checks, checks.titles()[title]).kind.cases()[0]
         return case.cfg, case.inputs
     except Exception:  # an exercise of another kind
         return None, ()
@@ -269,29 +248,35 @@ def asks_for_a_gpu(line: str) -> str:
 def writes(found: tuple) -> Mistake:
     """Of code that changes its input: the line, its form, and what to write instead."""
     line = line_of(*found) if found else ""
-    form, hint = _writing_form(line)
-    return mistake("changes-its-input", line=line, form=form, hint=hint)
+    for pattern, form, hint in _WRITING:
+        if match := re.search(pattern, line):
+            words = {"form": form.format(*match.groups())}
+            words["hint"] = hint.format(*match.groups())
+            return mistake("changes-its-input", line=line, **words)
 
 
-def _writing_form(line: str) -> tuple[str, str]:
-    """In which way a line writes into a tensor, and what makes a new one."""
-    name = r"([A-Za-z_][\w.]*)"
-    if match := re.search(name + r"\[.*\]\s*(?:[-+*/|&@]|//|\*\*)?=(?!=)", line):
-        return (
-            f" (`{match[1]}[...] = ` writes into it)",
-            "`torch.where` and `masked_fill` make a new tensor; or write into a copy: "
-            f"`{match[1]} = {match[1]}.clone()` first",
-        )
-    if match := re.search(name + r"\s*([-+*/|&@]|//|\*\*)=(?!=)", line):
-        x, sign = match[1], match[2]
-        return f" (`{x} {sign}= ...`)", f"`{x} = {x} {sign} ...` makes a new tensor"
-    if match := re.search(r"\.([a-z]\w*[a-z0-9])_\(", line):
-        return (
-            f" (`{match[1]}_`, as all names that end in an underscore)",
-            f"`{match[1]}`, without the underscore, makes a new tensor",
-        )
-    return (
+_NAME = r"([A-Za-z_][\w.]*)"
+_WRITING = (  # what a line looks like that writes into a tensor; what makes a new one
+    (
+        _NAME + r"\[.*\]\s*(?:[-+*/|&@]|//|\*\*)?=(?!=)",
+        " (`{0}[...] = ` writes into it)",
+        "`torch.where` and `masked_fill` make a new tensor; or write into a copy: "
+        "`{0} = {0}.clone()` first",
+    ),
+    (
+        _NAME + r"\s*([-+*/|&@]|//|\*\*)=(?!=)",
+        " (`{0} {1}= ...`)",
+        "`{0} = {0} {1} ...` makes a new tensor",
+    ),
+    (
+        r"\.([a-z]\w*[a-z0-9])_\(",
+        " (`{0}_`, as all names that end in an underscore)",
+        "`{0}`, without the underscore, makes a new tensor",
+    ),
+    (
+        "",
         "",
         "begin with a copy, `x = x.clone()`, or make new tensors: `x = x - y` in the "
         "place of `x -= y`, `torch.where` in that of `x[...] = `",
-    )
+    ),
+)

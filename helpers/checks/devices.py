@@ -7,7 +7,7 @@ import torch
 from torch import overrides
 from torch.overrides import TorchFunctionMode
 
-from helpers.checks.own_code import files_of, running_line
+from helpers.checks.own_code import files_of, line_of, running
 
 _GPUS = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
 
@@ -44,7 +44,7 @@ class OnCPU(TorchFunctionMode):
         if gpu is None or (self.lacking and gpu.is_available()):
             return False
         if self.line is None:
-            self.line = running_line(files_of(self.candidate))
+            self.line = line_of(running(files_of(self.candidate)))
         return True
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from helpers.checks import again, crash
 from helpers.checks.case import Case
 from helpers.checks.explain import told
-from helpers.checks.general import mistake
-from helpers.checks.report import Findings, Mistake
-from helpers.checks.run import same
+from helpers.checks.own_code import files_of
+from helpers.checks.report import Findings, Mistake, mistake
+from helpers.checks.run import attempted, same
 from helpers.checks.trace import Recorder, RightValues, first_departure
 
 DRAWS = 10_000  # for each row; an answer that loops over the rows is slow
@@ -48,15 +48,14 @@ class Draws:
         contests, seen = self.contests(), []
         for logits, seed in zip(contests, SEEDS, strict=True):
             many = _often(logits)
-            try:
-                drawn = _seeded(candidate, many, seed)
-            except Exception as error:
-                if crash.left_blank(error):
-                    return check.to_do(candidate)
-                found = self._explained(check, [*seen, error])
-                return found or Findings((crash.describe(error, candidate),))
+            tried = attempted(_seeded, candidate, many, seed)
+            if error := tried.error:
+                blank = crash.left_blank(error)
+                found = None if blank else self._explained(check, [*seen, error])
+                return found or check.stopped(error, candidate)
+            drawn = tried.output
             if not torch.equal(many, _often(logits)):
-                given = candidate, Case("", None, (logits,)), crash.files_of(candidate)
+                given = candidate, Case("", None, (logits,)), files_of(candidate)
                 return Findings((crash.writes(again.line_that_writes(*given)),))
             if odd := _not_tokens(drawn, many):
                 return Findings((odd,))
@@ -94,19 +93,19 @@ class Draws:
             pairs = ((mine, self._drawn_by(mutant, i)) for i, mine in enumerate(seen))
             return all(_alike(mine, other) for mine, other in pairs)
 
-        found = [mutant for mutant in check.mutants if fits(mutant.answer)]
-        mistakes, one_of = told(found, check.link)
-        return Findings(tuple(mistakes), one_of) if found else None
+        return told([m for m in check.mutants if fits(m.answer)], check.link)
 
     def _drawn_by(self, answer, contest: int) -> Tensor | Exception:
         """How often a wrong answer draws each token, from seeds of its own; once."""
         key, logits = (answer, contest), self.contests()[contest]
         if key not in self._made:
-            try:
+
+            def often() -> Tensor:
                 drawn = _seeded(answer, _often(logits), SEEDS[contest] + 100)
-                self._made[key] = _frequencies(drawn, logits)
-            except Exception as error:
-                self._made[key] = error
+                return _frequencies(drawn, logits)
+
+            tried = attempted(often)
+            self._made[key] = tried.output if tried.error is None else tried.error
         return self._made[key]
 
 
@@ -120,7 +119,7 @@ def _line(check, candidate, logits: Tensor) -> str | None:
     logits = logits.repeat(8, 1)
     made = [_recorded(f, logits, SEEDS[0])[0].steps for f in check.right_answers()]
     right = RightValues(step.value for steps in made for step in steps)
-    files = crash.files_of(candidate)
+    files = files_of(candidate)
     recorder, drawn = _recorded(candidate, logits, SEEDS[0], files)
     second, _ = _recorded(candidate, logits, SEEDS[1], files)
     pairs = zip(recorder.steps, second.steps)

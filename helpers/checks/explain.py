@@ -9,12 +9,40 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor
 
 from helpers.checks.mutant import Mutant
-from helpers.checks.report import Mistake
+from helpers.checks.report import Findings, Mistake
 from helpers.checks.run import Seen, same
 
 Attempt = Callable[[object, object], Seen]  # (answer, case): what comes of it
 Equal = Callable[[Seen, Seen], bool]
 ENOUGH = 2  # numbers that must be finite before equality proves anything
+
+
+def explained(
+    check,
+    attempt: Attempt,
+    cases: Sequence,
+    seen: Sequence[Seen],
+    equal: Equal,
+    in_pairs: Attempt | None = None,
+    gradient: bool = False,
+) -> list[Mutant]:
+    """The check's wrong answers, or pairs of them, that explain somebody's.
+
+    Args:
+        in_pairs: runs a pair on a case; without it none is tried.
+        gradient: try those of which only the gradient tells, in place of the others.
+    """
+    own, singles = check.own, check.mutants
+    singles = [m for m in singles if m.entries[0].gradient is gradient]
+    # what no case tells from the right answer explains nothing
+    found = [
+        mutant
+        for mutant in explain(singles, attempt, cases, seen, equal)
+        if not all(equal(attempt(own, c), attempt(mutant.answer, c)) for c in cases)
+    ]
+    if not found and check.pairs and in_pairs:
+        found = explain(check.pairs_of_mutants(), in_pairs, cases, seen, equal)
+    return found
 
 
 def explain(
@@ -66,8 +94,8 @@ def pairs_of(singles: Sequence[Mutant], together: Callable) -> Iterable[Mutant]:
             yield both
 
 
-def told(found: Sequence[Mutant], link: Callable[[str], str]) -> tuple[list, bool]:
-    """Each mistake once, and whether several explanations are left.
+def told(found: Sequence[Mutant], link: Callable[[str], str]) -> Findings | None:
+    """Each mistake once; they are one of several where more than one way is left.
 
     Mutants of one name are ways in which one mistake comes out, no alternatives.
     """
@@ -78,7 +106,7 @@ def told(found: Sequence[Mutant], link: Callable[[str], str]) -> tuple[list, boo
             said = f"{does} {entry.should}".strip()
             known = Mistake(entry.slug, said, entry.hint, True, page=link(entry.slug))
             named.setdefault(entry.slug, known)
-    return list(named.values()), len(ways) > 1
+    return Findings(tuple(named.values()), len(ways) > 1) if named else None
 
 
 def _tells(seen: Seen) -> bool:

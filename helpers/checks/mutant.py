@@ -67,25 +67,27 @@ def _with_methods(solution: str, text: str, tree: ast.Module) -> str:
     (cls,) = [n for n in ast.parse(solution).body if isinstance(n, ast.ClassDef)]
     have = {n.name: n for n in cls.body if isinstance(n, ast.FunctionDef)}
     lines, new = solution.splitlines(), text.splitlines()
-    methods, beside = [], []
+    methods, beside = {}, []
     for node in tree.body:
-        first = min([node.lineno, *(d.lineno for d in _decorators(node))])
-        block = new[first - 1 : node.end_lineno]
-        is_method = isinstance(node, ast.FunctionDef) and (
+        of_class = isinstance(node, ast.FunctionDef) and (
             node.name in have or node.args.args[:1] and node.args.args[0].arg == "self"
         )
-        (methods if is_method else beside).append((node, block))
-    for old in sorted(have.values(), key=lambda n: -n.lineno):
-        if any(node.name == old.name for node, _ in methods):
-            first = min([old.lineno, *(d.lineno for d in old.decorator_list)])
-            del lines[first - 1 : old.end_lineno]
-    for _, block in methods:
-        lines += ["", *(f"    {line}" if line else "" for line in block)]
-    return "\n".join([*(line for _, block in beside for line in block), *lines]) + "\n"
+        if of_class:
+            methods[node.name] = new[_lines(node)]
+        else:
+            beside += new[_lines(node)]
+    for name in reversed(have):
+        if name in methods:
+            del lines[_lines(have[name])]
+    for block in methods.values():
+        lines += ["", *textwrap.indent("\n".join(block), "    ").splitlines()]
+    return "\n".join([*beside, *lines]) + "\n"
 
 
-def _decorators(node: ast.AST) -> list[ast.expr]:
-    return getattr(node, "decorator_list", [])
+def _lines(node: ast.stmt) -> slice:
+    """Where a statement stands among the lines, decorators included."""
+    decorators = getattr(node, "decorator_list", [])
+    return slice(min(n.lineno for n in (node, *decorators)) - 1, node.end_lineno)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import functools
 import linecache
 import sys
 from collections.abc import Iterator, Set
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
 from torch import nn
 
@@ -37,16 +37,19 @@ def files_of(candidate) -> set[str]:
     return {function.__code__.co_filename for function in found}
 
 
-def running_line(files: Set[str]) -> str:
-    """The line, in these files, that is running now; "" where there is none."""
+def running(files: Set[str]) -> FrameType | None:
+    """The innermost call of code in these files that is running now."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename not in files:
         frame = frame.f_back
-    return (
-        linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if frame
-        else ""
-    )
+    return frame
+
+
+def line_of(frame: FrameType | None, number: int = 0) -> str:
+    """A line as the person typed it, the running one if no other is named; or ""."""
+    if frame is None:
+        return ""
+    return linecache.getline(frame.f_code.co_filename, number or frame.f_lineno).strip()
 
 
 def reads_global(candidate, name: str) -> bool:

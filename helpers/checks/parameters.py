@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from helpers.checks import structure
 from helpers.checks.case import Case
 from helpers.checks.devices import NotDrawn, OnCPU
-from helpers.checks.general import mistake
 from helpers.checks.own_code import global_cfg
 from helpers.checks.place import Watched
-from helpers.checks.report import Mistake
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.settings import settings_kept
 
 Runner = Callable[..., object]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from helpers.checks.own_code import files_of
+from helpers.checks.own_code import files_of, line_of
 
 # torch's warnings name the frame that called it, which is Watched
 warnings.filterwarnings("ignore", module=re.escape(__name__))
@@ -70,7 +70,7 @@ class Place:
         """As the person typed it: of `a` and `+ b` below it, the line of `+ b`."""
         right = getattr(self.node, "right", None) or self
         number = getattr(right, "lineno", self.number)
-        return line_of(self.frame, number) if self.frame else ""
+        return line_of(self.frame, number)
 
     @cached_property
     def source(self) -> str:
@@ -227,11 +227,6 @@ def short(node: ast.AST) -> str:
     if len(text) > 40 and isinstance(node, ast.Call):
         text = f"{short(node.func)}(...)"
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def line_of(frame, number: int) -> str:
-    """The text of a line, as the person typed it."""
-    return linecache.getline(frame.f_code.co_filename, number).strip()
 
 
 def place_of(error: BaseException, candidate, is_part: Callable | None = None):

@@ -2,12 +2,16 @@
 
 import base64
 import contextlib
+import functools
 import html
 import locale
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from helpers.checks import page
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,25 @@ class Mistake:
     stage: str = ""
 
 
+def mistake(text: str, slug: str = "", line: str | None = None, **words) -> Mistake:
+    """A Mistake in the words of an entry of general.md.
+
+    Args:
+        text: the entry.
+        slug: the mistake's name, where it is not the entry's.
+        line: the person's line.
+        words: what stands in braces there.
+    """
+    entry = _said_of_any_answer()[text]
+    said, hint = entry.does.format(**words), entry.hint.format(**words)
+    return Mistake(slug or text, said, hint, line=line or None)
+
+
+@functools.cache
+def _said_of_any_answer() -> dict[str, page.Entry]:
+    return page.entries(Path(__file__).with_name("general.md"))
+
+
 @dataclass(frozen=True)
 class Findings:
     """What judging an answer came to; `Check.examine` makes a Report of it.
@@ -40,62 +63,39 @@ class Findings:
     Attributes:
         mistakes: those present together; an answer without any has passed.
         one_of: the mistakes are alternatives with one and the same output.
-        notes: remarks, on a passing answer too.
-        summary: what a passing answer equals.
-        todo: what to say of a blank one.
-        picture: draws target, yours and their difference.
+        notes: remarks on a passing answer.
+        summary: what a passing answer equals, or what to say of a blank one.
+        todo: it is blank.
+        picture: draws target, yours and their difference, as PNG bytes; it is called
+            when the report is shown, for drawing takes as long as judging.
     """
 
     mistakes: tuple[Mistake, ...] = ()
     one_of: bool = False
     notes: tuple[str, ...] = ()
     summary: str = ""
-    todo: str = ""
-    picture: Callable[[], bytes] | None = None
-
-    def report(self, check: str, title: str, printed: str) -> "Report":
-        """The report that a person sees."""
-        if self.todo:
-            return Report(check, title, "todo", summary=self.todo, printed=printed)
-        failed, notes = bool(self.mistakes), tuple(dict.fromkeys(self.notes))
-        return Report(
-            check,
-            title,
-            "failed" if failed else "passed",
-            tuple(self.mistakes),
-            self.one_of,
-            () if failed else notes,
-            "" if failed else self.summary,
-            printed,
-            self.picture,
-        )
+    todo: bool = False
+    picture: Callable[[], bytes] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, repr=False)
-class Report:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Report(Findings):
     """The result of one check.
 
     Attributes:
         check: the check's name, such as "layer_norm".
         title: what was checked, as the person calls it: "LayerNorm".
-        status: "passed", "failed" or "todo".
-        mistakes: those present together; empty unless failed.
-        one_of: True when the mistakes are alternatives with one and the same output.
-        notes: remarks, on a passing answer too.
         printed: the first lines that the person's code printed.
-        picture: draws target, yours and their difference, as PNG bytes; it is called
-            when the report is shown, for drawing takes as long as judging.
     """
 
     check: str
     title: str
-    status: str
-    mistakes: tuple[Mistake, ...] = ()
-    one_of: bool = False
-    notes: tuple[str, ...] = ()
-    summary: str = ""
     printed: str = ""
-    picture: Callable[[], bytes] | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> str:
+        """ "passed", "failed" or "todo"."""
+        return "todo" if self.todo else "failed" if self.mistakes else "passed"
 
     @property
     def headline(self) -> str:
@@ -153,28 +153,9 @@ class Report:
         )
 
 
-_PLAIN = str.maketrans(
-    {
-        "✓": "+",
-        "✗": "x",
-        "○": "o",
-        "•": "*",
-        "−": "-",
-        "…": "...",
-        "→": "->",
-        "·": "*",
-        "×": "x",
-        "≤": "<=",
-        "≥": ">=",
-        "≠": "!=",
-        "√": "sqrt ",
-        "–": "-",
-        "—": "-",
-        "’": "'",
-        "“": '"',
-        "”": '"',
-    }
-)
+_PLAIN = str.maketrans("✓✗○•−·×–—’“”", '+xo*-**--\'""')
+_PLAIN |= str.maketrans({"…": "...", "→": "->", "√": "sqrt "})
+_PLAIN |= str.maketrans({"≤": "<=", "≥": ">=", "≠": "!="})
 
 
 def writable(text: str) -> str:

@@ -54,6 +54,14 @@ def unchanged(x: Tensor, before: Tensor) -> bool:
     return x.shape == before.shape and torch.equal(x.nan_to_num(), before.nan_to_num())
 
 
+def attempted(function: Callable, *args) -> Seen:
+    """What a call returns; an exception is a result as well."""
+    try:
+        return Seen(function(*args))
+    except Exception as error:  # Hang is not an Exception: it ends the check
+        return Seen(error=error)
+
+
 def called(runner: Runner, case: Case, inputs: tuple[Tensor, ...]) -> object:
     """What is returned, given these inputs and clones of all else."""
     extra = {
@@ -63,13 +71,12 @@ def called(runner: Runner, case: Case, inputs: tuple[Tensor, ...]) -> object:
 
 
 def run(runner: Runner, case: Case) -> Seen:
-    """Call with clones of the case's inputs; an exception is a result as well."""
+    """Call with clones of the case's inputs."""
     inputs = tuple(x.clone() for x in case.inputs)
-    try:
-        output = called(runner, case, inputs)
-    except Exception as error:  # Hang is not an Exception: it ends the check
-        return Seen(error=error)
-    return Seen(output, changed=not all(map(unchanged, inputs, case.inputs)))
+    seen = attempted(called, runner, case, inputs)
+    stays = all(map(unchanged, inputs, case.inputs))
+    seen.changed = seen.error is None and not stays
+    return seen
 
 
 def run_backward(

@@ -11,8 +11,7 @@ from functools import partial
 from torch import nn
 
 import helpers.checks as checks
-from helpers.checks.general import mistake
-from helpers.checks.report import Mistake
+from helpers.checks.report import Mistake, mistake
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 _CONTAINERS += (nn.ParameterList, nn.ParameterDict)

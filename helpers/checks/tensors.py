@@ -12,21 +12,14 @@ from functools import cached_property
 from torch import Tensor
 
 from helpers.checks import crash, facts
-from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
 from helpers.checks.devices import make_here
-from helpers.checks.explain import (
-    explain,
-    gradients_equal,
-    outputs_equal,
-    told,
-)
-from helpers.checks.general import mistake
+from helpers.checks.explain import explained, gradients_equal, outputs_equal, told
+from helpers.checks.facts import Look
 from helpers.checks.own_code import reads_global
 from helpers.checks.parameters import Built, build
-from helpers.checks.picture import picture
-from helpers.checks.report import Findings, Mistake
-from helpers.checks.run import TOLERANCE, Seen, mutant_run, run, run_backward, same
+from helpers.checks.report import Findings, Mistake, mistake
+from helpers.checks.run import TOLERANCE, Seen, mutant_run, run, run_backward
 
 Step = Tensor | tuple[Tensor, ...]  # several: each is as good as the others
 
@@ -107,20 +100,20 @@ class Judgement:
             return case.expected
         return self.attempt(self.check.own, case).output
 
-    def attempt(self, answer, case: Case) -> Seen:
-        """The course's answer, or a wrong one, on a case: computed once."""
-        return self._once(answer, case)
+    def attempt(self, answer, case: Case, *view: Callable) -> Seen:
+        """The course's answer, or a wrong one, on a case: computed once.
 
-    def attempt_backward(self, answer, case: Case) -> Seen:
-        """The same, with gradients."""
-        return self._once(answer, case, self.kind.view)
-
-    def _once(self, answer, case: Case, *view: Callable) -> Seen:
+        With a view, of which gradients are to be taken, a backward pass too.
+        """
         key = answer, *view  # keeps the answer alive, so that no other takes its place
         if key not in case.made:
-            seen = mutant_run(self.prepared(answer), self.own, case, *view)
-            case.made[key] = self._adapted(seen, case)
+            case.made[key] = self._unkept(answer, case, *view)
         return case.made[key]
+
+    def _unkept(self, answer, case: Case, *view: Callable) -> Seen:
+        """The same, of a pair: there are too many to keep what they make."""
+        seen = mutant_run(self.prepared(answer), self.own, case, *view)
+        return self.adapted(seen, case)
 
     def findings(self) -> Findings:
         """The questions, in order."""
@@ -133,37 +126,28 @@ class Judgement:
         if wrong:
             return wrong
         self._remarks(builds)
-        seen = [run(b.runner, c) for b, c in zip(builds, self.cases, strict=True)]
-        if any(crash.left_blank(s.error) for s in seen):
+        pairs = zip(builds, self.cases, strict=True)
+        looks = [Look(self, b, c, run(b.runner, c)) for b, c in pairs]
+        if any(crash.left_blank(look.seen.error) for look in looks):
             return self.check.to_do(self.candidate)
-        moved = facts.changed_parameters(builds, self.cases)
-        moved = moved or facts.on_another_device(seen)
+        moved = facts.changed_parameters(looks) or facts.on_another_device(looks)
         if moved:
             return Findings((moved,))
-        seen = [self._adapted(s, c, True) for s, c in zip(seen, self.cases)]
-        first = facts.Look(self, builds[0], self.cases[0], seen[0])
-        mistakes = []
-        if not self.kind.in_place and any(s.changed for s in seen):
+        for look in looks:
+            look.seen = self.adapted(look.seen, look.case, True)
+        mistakes, first = [], looks[0]
+        writing = [look for look in looks if look.seen.changed]
+        if writing and not self.kind.in_place:
             # which of its parts does that
-            mistakes = first.wrong_part() or [self._writes(seen)]
-        bad = [i for i, s in enumerate(seen) if not self._right(self.cases[i], s)]
+            mistakes = first.wrong_part() or [writing[0].writes()]
+        bad = [look for look in looks if not look.right()]
         if bad:
-            return self._wrong_values(builds, seen, bad, mistakes)
+            return self._wrong_values(looks, bad, mistakes)
         if mistakes:
             return Findings(tuple(mistakes))
-        again = self._adapted(run(builds[0].runner, self.cases[0]), self.cases[0])
-        if not self._right(self.cases[0], again):
+        if not first.again().right():
             return Findings((first.random(),))
-        return self._wrong_gradients(builds) or self._passed(builds[0])
-
-    def _writes(self, seen: list[Seen]) -> Mistake:
-        """The line that writes into what the answer was given."""
-        case = next(c for c, s in zip(self.cases, seen) if s.changed)
-        runner, files = (
-            build(self.candidate, case).runner,
-            crash.files_of(self.candidate),
-        )
-        return crash.writes(line_that_writes(runner, case, files))
+        return self._wrong_gradients(looks) or self._passed(builds[0])
 
     def _passed(self, built: Built) -> Findings:
         if self.kind.fresh and built.fresh:
@@ -176,7 +160,7 @@ class Judgement:
         sources = " and ".join(dict.fromkeys(case.source for case in self.cases))
         what = ", outputs and gradients" if any(c.grad for c in self.cases) else ""
         summary = f"Equal to {self.kind.against} on {sources}{what}."
-        return Findings(notes=tuple(self.notes), summary=summary)
+        return Findings(notes=tuple(dict.fromkeys(self.notes)), summary=summary)
 
     def _remarks(self, builds: list[Built]) -> None:
         if reads_global(self.candidate, "cfg"):
@@ -187,30 +171,19 @@ class Judgement:
         lines = [b.gpu_line for b in builds if b.gpu_line is not None]
         self.notes += [crash.asks_for_a_gpu(line) for line in lines[:1]]
 
-    def _adapted(self, seen: Seen, case: Case, remark: bool = False) -> Seen:
+    def adapted(self, seen: Seen, case: Case, remark: bool = False) -> Seen:
+        """An accepted variant of an output, made the usual one."""
         if self.kind.adapt is None or not isinstance(seen.output, Tensor):
             return seen
         output, note = self.kind.adapt(seen.output, case)
         self.notes += [note] if note and remark else []
         return replace(seen, output=output)
 
-    def _right(self, case: Case, seen: Seen) -> bool:
-        target, view = self.target(case), self.kind.view
-        return (
-            seen.error is None
-            and isinstance(seen.output, Tensor)
-            and seen.output.dtype == target.dtype
-            and same(view(seen.output), view(target), self.kind.tolerance)
-        )
-
     def _wrong_build(self, builds: list[Built]) -> Findings | None:
         for built, case in zip(builds, self.cases, strict=True):
-            if crash.left_blank(built.error):
-                return self.check.to_do(self.candidate)
             if built.error is not None:
                 where = f" while it is made for {case.label}"
-                told = crash.describe(built.error, self.candidate, where)
-                return Findings((told,))
+                return self.check.stopped(built.error, self.candidate, where)
         wrong = next((b for b in builds if b.mistakes), None)
         if wrong is None:
             return None
@@ -220,93 +193,49 @@ class Judgement:
         first = wrong.mistakes[0].message
         return Findings((mistake("literal-size", first=first),))
 
-    def _explained(self, cases, seen, equal, backward=False) -> Findings | None:
+    def _explained(self, looks: list[Look], equal, *view) -> Findings | None:
         """The mistakes, or pairs of them, that come to the same everywhere."""
-        attempt = self.attempt_backward if backward else self.attempt
-        singles = [m for m in self.check.mutants if m.entries[0].gradient is backward]
-        # what no case tells from the right answer explains nothing
-        found = [
-            mutant
-            for mutant in explain(singles, attempt, cases, seen, equal)
-            if not all(
-                equal(attempt(self.check.own, c), attempt(mutant.answer, c))
-                for c in cases
-            )
-        ]
+
+        def attempt(answer, case: Case) -> Seen:
+            return self.attempt(answer, case, *view)
+
+        cases, seen = [look.case for look in looks], [look.seen for look in looks]
         crashed = all(s.error is not None for s in seen)  # of which one line tells more
-        if not found and self.check.pairs and not backward and not crashed:
-            pairs = self.check.pairs_of_mutants()
-            found = explain(pairs, self._unkept, cases, seen, equal)
-        bad = [i for i, c in enumerate(cases) if not self._right(c, seen[i])]
-        if found and bad and not any(self._tells(cases[i], seen[i]) for i in bad):
-            case = cases[bad[0]]
-            built = build(self.candidate, case)
-            look = facts.Look(self, built, case, seen[bad[0]])
-            found = facts.of_equal_values(look, found)
-        if not found:
-            return None
-        mistakes, one_of = told(found, self.check.link)
-        return Findings(tuple(mistakes), one_of)
+        in_pairs = None if view or crashed else self._unkept
+        found = explained(self.check, attempt, cases, seen, equal, in_pairs, bool(view))
+        bad = [look for look in looks if not look.right()]
+        if found and bad and not any(look.tells() for look in bad):
+            found = facts.of_equal_values(bad[0], found)
+        return told(found, self.check.link)
 
-    def _tells(self, case: Case, seen: Seen) -> bool:
-        """Whether a wrong output differs from the right one where it is a number."""
-        mine, target = seen.output, self.target(case)
-        if not isinstance(mine, Tensor) or mine.shape != target.shape:
-            return True
-        mine, target = self.kind.view(mine), self.kind.view(target)
-        a_number = ~mine.isnan()
-        return not same(mine[a_number], target[a_number], self.kind.tolerance)
-
-    def _unkept(self, answer, case: Case) -> Seen:
-        """A pair on a case; there are too many of them to keep what they make."""
-        return self._adapted(mutant_run(self.prepared(answer), self.own, case), case)
-
-    def _wrong_values(self, builds, seen, bad, mistakes) -> Findings:
-        used = [i for i, case in enumerate(self.cases) if case.explains]
-        found = self._explained(
-            [self.cases[i] for i in used],
-            [seen[i] for i in used],
-            outputs_equal(self.kind.view, self.kind.tolerance),
-        )
+    def _wrong_values(self, looks, bad: list[Look], mistakes) -> Findings:
+        used = [look for look in looks if look.case.explains]
+        equal = outputs_equal(self.kind.view, self.kind.tolerance)
+        found = self._explained(used, equal)
         if found is None:
-            i = bad[0]
-            where = f" on {self.cases[i].label}" if len(bad) < len(seen) else ""
-            look = facts.Look(self, builds[i], self.cases[i], seen[i])
-            found = Findings(tuple(facts.narrowed(look, where)))
+            where = f" on {bad[0].case.label}" if len(bad) < len(looks) else ""
+            found = Findings(tuple(facts.narrowed(bad[0], where)))
         told = (*mistakes, *found.mistakes)  # two ways may lead to one of them
-        return replace(
-            found,
-            mistakes=tuple(dict.fromkeys(told)),
-            picture=self._picture(seen, bad),
-        )
+        drawn = next(filter(None, (look.picture() for look in bad)), None)
+        return replace(found, mistakes=tuple(dict.fromkeys(told)), picture=drawn)
 
-    def _picture(self, seen, bad) -> Callable[[], bytes] | None:
-        for i in bad:
-            output, target = seen[i].output, self.target(self.cases[i])
-            if isinstance(output, Tensor) and output.is_floating_point():
-                view = self.kind.view
-                return picture(view(output), view(target), self.kind.axes)
-        return None
-
-    def _wrong_gradients(self, builds: list[Built]) -> Findings | None:
-        used = [(b, c) for b, c in zip(builds, self.cases, strict=True) if c.grad]
-        if not used:
-            return None
-        cases = [case for _, case in used]
-        seen = [run_backward(b.runner, b.params, c, self._viewed(c)) for b, c in used]
-        right = [self.attempt_backward(self.check.own, case) for case in cases]
-        for mine in seen:
-            self._forgive_unused(mine)
+    def _wrong_gradients(self, looks: list[Look]) -> Findings | None:
+        looks, bad = [look for look in looks if look.case.grad], []
         equal = gradients_equal(10 * self.kind.tolerance)
-        bad = [i for i in range(len(cases)) if not equal(seen[i], right[i])]
+        for look in looks:
+            view, built = self._viewed(look.case), look.built
+            look.seen = run_backward(built.runner, built.params, look.case, view)
+            self._forgive_unused(look.seen)
+            right = self.attempt(self.check.own, look.case, self.kind.view)
+            bad += [] if equal(look.seen, right) else [(look, right)]
         if not bad:
             return None
-        found = self._explained(cases, seen, equal, backward=True)
+        found = self._explained(looks, equal, self.kind.view)
         if found:
             return found
-        look = facts.Look(self, used[bad[0]][0], cases[bad[0]], seen[bad[0]])
+        look, right = bad[0]
         told = look.wrong_part(backward=True)
-        return Findings((*told, facts.wrong_gradient(look, right[bad[0]], equal)))
+        return Findings((*told, facts.wrong_gradient(look, right, equal)))
 
     def _viewed(self, case: Case):
         def view(output):

@@ -7,7 +7,6 @@ is right as well. The first value of the rest, on the way to what is returned, i
 the computation departs, and its line is the one to look at.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from helpers.checks.crash import line_of
+from helpers.checks.own_code import line_of, running
+from helpers.checks.place import flat
 from helpers.checks.run import TOLERANCE
 
 _MOST = 4000  # operations kept: a loop over heads and positions stays below that
@@ -63,7 +63,7 @@ class Recorder(TorchFunctionMode):
     def _keep(self, func: Callable, out, args: list) -> None:
         name = getattr(func, "__name__", "")
         only_its_shape = name.endswith("_like") or name.startswith("new_")
-        used = [] if only_its_shape else list(_tensors(args))
+        used = [x for x in flat(args) if isinstance(x, Tensor) and not only_its_shape]
         parents = [self._made[k] for x in used if (k := _key(x)) in self._made]
         # a tensor that nobody made here: an input, or a parameter
         fixed = all(_key(x) in self._made for x in used)
@@ -73,7 +73,9 @@ class Recorder(TorchFunctionMode):
         for value in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(value, Tensor):
                 copy = value.detach().clone()
-                step = Step(copy, *self._where(), parents, fixed)
+                frame = running(self.files)
+                place = (frame.f_code, frame.f_lasti) if frame else ()
+                step = Step(copy, line_of(frame), place, parents, fixed)
                 self.steps.append(step)
                 self._alive.append(value)
                 self._made[_key(value)] = step
@@ -82,28 +84,9 @@ class Recorder(TorchFunctionMode):
         """The step that made a tensor, or wrote to it last."""
         return self._made.get(_key(value)) if isinstance(value, Tensor) else None
 
-    def _where(self) -> tuple[str, tuple]:
-        """The person's line that is running, and the spot on it."""
-        frame = sys._getframe(3)
-        while frame is not None:
-            code = frame.f_code
-            if code.co_filename in self.files:
-                line = line_of(frame, frame.f_lineno)
-                return line, (code, frame.f_lasti)
-            frame = frame.f_back
-        return "", ()
-
 
 def _key(value: Tensor) -> int:
     return value.untyped_storage().data_ptr()
-
-
-def _tensors(values: Iterable) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from _tensors(value)
 
 
 class RightValues:
@@ -222,10 +205,7 @@ def first_departure(
             that was made counts.
         right: what right answers make.
     """
-    end = recorder.step_of(output)
-    known = end and not end.fixed
-    before = _ancestors(end) if known else {id(step) for step in recorder.steps}
-    used = [step for step in recorder.steps if id(step) in before]
+    used = _used(recorder, output)
     wrong = _first_wrong(used, right)
     line = wrong.line if wrong else ""
     groups = [v if isinstance(v, dict) else {name: v} for name, v in stages.items()]
@@ -239,14 +219,34 @@ def first_departure(
         if lacking and len(lacking) < len(group):
             there = " and ".join(name for name in group if name in made)
             return Departure(there, lacking[0], line)
+    elsewhere = made
     if wrong:  # what stands beside the wrong line, as v may, says nothing of it
         behind = _ancestors(wrong) - {id(wrong)}
         # `mean = 1.1 * x.mean(-1)` makes a right mean, and does not go on with it
         behind -= {id(step) for step in wrong.parents if step.line == line}
         behind = [step for step in used if id(step) in behind]
-        made = [name for name in made if _made(values[name], behind)]
-    last = made[-1] if made else None
-    return Departure(last, names[names.index(last) + 1] if last else names[0], line)
+        others = [step for step in used if step.line != line]
+        elsewhere = [name for name in made if _made(values[name], others)]
+        made = [name for name in made if _made(values[name], behind)] or elsewhere
+    if not made:
+        return Departure(None, names[0], line)
+    last = made[-1]
+    later = [n for n in names[names.index(last) + 1 :] if n not in elsewhere]
+    return Departure(last, later[0] if later else names[-1], line)
+
+
+def first_wrong_line(recorder: Recorder, output: object, right: RightValues) -> str:
+    """The first line whose result no right answer makes; "" where there is none."""
+    wrong = _first_wrong(_used(recorder, output), right)
+    return wrong.line if wrong else ""
+
+
+def _used(recorder: Recorder, output: object) -> list[Step]:
+    """The steps that a result is made of, in order."""
+    end = recorder.step_of(output)
+    known = end and not end.fixed
+    before = _ancestors(end) if known else {id(step) for step in recorder.steps}
+    return [step for step in recorder.steps if id(step) in before]
 
 
 def _ancestors(step: Step) -> set[int]:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from helpers.checks import crash
-from helpers.checks.explain import explain, same_error, told
-from helpers.checks.general import mistake
-from helpers.checks.report import Findings, Mistake
-from helpers.checks.run import Seen, same
+from helpers.checks.explain import explain, explained, same_error, told
+from helpers.checks.report import Findings, Mistake, mistake
+from helpers.checks.run import Seen, attempted, same
 
 # Of the largest value: sums of some hundred float32 terms, in any order, agree to
 # about 1e-6; torch's own clip_grad_norm_ adds 1e-6 to the norm. The smallest mistake
@@ -40,18 +39,8 @@ class Trial:
 
 def attempt(answer, trial: Trial) -> Seen:
     """One trial; an exception is a result as well."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return Seen(trial.act(answer))
-    except Exception as error:
-        return Seen(error=error)
-
-
-def kept(answer, trial: Trial) -> Seen:
-    """The same, computed once; for answers of the course, right or wrong."""
-    if answer not in trial.made:
-        trial.made[answer] = attempt(answer, trial)
-    return trial.made[answer]
+    with torch.random.fork_rng(devices=[]):
+        return attempted(trial.act, answer)
 
 
 @dataclass(frozen=True)
@@ -78,38 +67,27 @@ class Trials:
         seen = [attempt(candidate, trial) for trial in trials]
         if any(crash.left_blank(one.error) for one in seen):
             return check.to_do(candidate)
-        own = self.prepare(check.own) if self.prepare else check.own
-        right = [kept(own, trial) for trial in trials]
+
+        def run(answer, trial):  # computed once
+            if answer not in trial.made:
+                usual = self.prepare(answer) if self.prepare else answer
+                trial.made[answer] = attempt(usual, trial)
+            return trial.made[answer]
+
+        right = [run(check.own, trial) for trial in trials]
         off = [i for i in range(len(trials)) if not equal(seen[i], right[i])]
         if off:
-            return self._explained(check, trials, seen, right) or Findings(
-                tuple(self._facts(candidate, seen[off[0]], right[off[0]]))
-            )
+            found = explained(check, run, trials, seen, equal, run)
+            if len(found) > 1:  # what cannot be seen from the result may still tell
+                found = explain(found, run, trials, seen, traces_equal) or found
+            if found:
+                return told(found, check.link)
+            return Findings(tuple(self._facts(candidate, seen[off[0]], right[off[0]])))
         note = self.finish(candidate) if self.finish else None
         if isinstance(note, Mistake):
             return Findings((note,))
         notes, summary = (note,) if note else (), self.summary.format(len(trials))
         return Findings(notes=notes, summary=summary)
-
-    def _explained(self, check, trials, seen, right) -> Findings | None:
-        def run(answer, trial):
-            return kept(self.prepare(answer) if self.prepare else answer, trial)
-
-        def wrong(mutant):
-            made = [run(mutant.answer, trial) for trial in trials]
-            return not all(map(equal, made, right))
-
-        found = explain(check.mutants, run, trials, seen, equal)
-        found = [mutant for mutant in found if wrong(mutant)]
-        if not found and check.pairs:
-            pairs = check.pairs_of_mutants()
-            found = explain(pairs, run, trials, seen, equal)
-        if len(found) > 1:  # what cannot be seen from the result may still tell
-            found = explain(found, run, trials, seen, traces_equal) or found
-        if not found:
-            return None
-        mistakes, one_of = told(found, check.link)
-        return Findings(tuple(mistakes), one_of)
 
     def _facts(self, candidate, mine: Seen, good: Seen) -> list[Mistake]:
         """The first thing that is not as it should be."""
@@ -207,30 +185,23 @@ class Calls:
         cases, seen = self.arguments(), []
         for arguments in cases:
             given = copy.deepcopy(arguments)
-            try:
-                seen.append(Seen(candidate(*given)))
-            except Exception as error:
-                if crash.left_blank(error):
-                    return check.to_do(candidate)
+            seen.append(attempted(candidate, *given))
+            if seen[-1].error is not None:
                 where = f" on `{_call(check, arguments)}`"
-                return Findings((crash.describe(error, candidate, where),))
+                return check.stopped(seen[-1].error, candidate, where)
             if given != arguments:
                 return Findings((mistake("changes-its-list", "changes-its-input"),))
 
         def run(answer, arguments):
-            try:
-                return Seen(answer(*copy.deepcopy(arguments)))
-            except Exception as error:
-                return Seen(error=error)
+            return attempted(answer, *copy.deepcopy(arguments))
 
         right = [run(check.own, arguments) for arguments in cases]
         off = [i for i, one in enumerate(seen) if not _returns_alike(one, right[i])]
         if not off:
             return Findings(summary=f"Right on {len(cases)} {self.what}.")
-        found = explain(check.mutants, run, cases, seen, _returns_alike)
+        found = explained(check, run, cases, seen, _returns_alike)
         if found:
-            mistakes, one_of = told(found, check.link)
-            return Findings(tuple(mistakes), one_of)
+            return told(found, check.link)
         got, want = seen[off[0]].output, right[off[0]].output
         call = _call(check, cases[off[0]])
         hint = "go through this list by hand, as your code does"

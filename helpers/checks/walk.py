@@ -19,9 +19,8 @@ from helpers.checks import crash
 from helpers.checks.again import line_that_writes
 from helpers.checks.case import Case
 from helpers.checks.explain import gradients_equal
-from helpers.checks.general import mistake
-from helpers.checks.own_code import global_cfg, running_line
-from helpers.checks.report import Mistake
+from helpers.checks.own_code import files_of, global_cfg, line_of, running
+from helpers.checks.report import Mistake, mistake
 from helpers.checks.run import TOLERANCE, Seen, run, run_backward, same
 
 
@@ -71,7 +70,7 @@ def recorded(
 def _recording(forward: Callable, name: str, calls: list[Call], files: Set[str]):
     def wrapper(*args, **kwargs):
         given = _copy(next(iter((*args, *kwargs.values())), None))
-        line = running_line(files)
+        line = line_of(running(files))
         output = forward(*args, **kwargs)
         calls.append(Call(name, given, _copy(output), line))
         return output
@@ -139,7 +138,7 @@ def _compare(part, target, call: Call, case: Case, backward: bool) -> Mistake | 
         told = crash.describe(seen.error, type(part), f" in your {place}")
         return Mistake(slug, told.message, f"{told.hint}; {again}", line=told.line)
     if seen.changed:
-        files = crash.files_of(type(part))
+        files = files_of(type(part))
         told = crash.writes(line_that_writes(runner, step, files))
         message = told.message.replace("Your code", f"Your {place}", 1)
         return Mistake(slug, message, f"{told.hint}; {again}", line=told.line)

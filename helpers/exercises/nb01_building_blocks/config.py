@@ -44,7 +44,7 @@ class Fields:
         if not _written(candidate) and not _own_init(candidate):
             told = "The class has no fields yet. "
             told += "Until then the notebook goes on with the course's own."
-            return Findings(todo=told)
+            return Findings(summary=told, todo=True)
         try:
             found = looked_at(candidate)
         except Exception as error:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from helpers.checks import crash
-from helpers.checks.explain import told as mistakes_of
-from helpers.checks.general import mistake
-from helpers.checks.report import Findings, Mistake
+from helpers.checks.explain import told
+from helpers.checks.report import Findings, Mistake, mistake
 from helpers.checks.run import same
 from helpers.exercises.course import Source, exercise, loaded, stirred
 from helpers.exercises.nb07_full_transformer import split_c_attn
@@ -48,10 +47,8 @@ class Names:
             except KeyError as error:
                 return Findings((_no_such_name(error, candidate, hf),))
             except Exception as error:
-                if crash.left_blank(error):
-                    return check.to_do(candidate)
                 where = f" on the weights of {source.label}"
-                return Findings((crash.describe(error, candidate, where),))
+                return check.stopped(error, candidate, where)
             # torch counts what is written into a tensor, through its views as well
             written = any(p._version != versions[n] for n, p in given.items())
             if written or hf.keys() != given.keys():
@@ -99,7 +96,8 @@ def _found(check, mine: object, hf: Weights, cfg) -> list[Mistake]:
         if not trace <= explained:
             named.append(mutant)
             explained |= trace
-    return mistakes_of(named, check.link)[0] + _facts(mine, off - explained, right)
+    rest = _facts(mine, off - explained, right)
+    return [*(told(named, check.link) or Findings()).mistakes, *rest]
 
 
 def _departs(mine: dict, right: Weights) -> set[str]:

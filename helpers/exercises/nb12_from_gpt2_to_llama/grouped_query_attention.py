@@ -33,11 +33,7 @@ def stages(case: Case) -> dict:
     if cfg.qk_norm:
         q, k = (_normed(cfg, p[f"{n}_norm.w"], t) for n, t in (("q", q), ("k", k)))
     q, k = (llama.rotate(t, case.extra["angles"]) for t in (q, k))
-    all_k, all_v = (llama.repeat_kv(t, cfg.n_heads) for t in (k, v))
-    # turned and remembered, or repeated as well: whichever an answer keeps
-    ready = {"the turned queries": q, "the turned keys": (k, all_k)}
-    steps["ready"] = ready | {"values for all heads": (v, all_v)}
-    k, v = all_k, all_v
+    k, v = (llama.repeat_kv(t, cfg.n_heads) for t in (k, v))
     scores = torch.einsum("bqnh,bknh->bnqk", q, k)
     scaled = scores / math.sqrt(cfg.d_head)
     masked = scaled.masked_fill(case.extra["hidden"], -torch.inf)

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 import helpers
 from helpers import checks, my_code
@@ -219,11 +220,19 @@ def test_the_line_that_is_wrong_is_shown():
             assert line_verdict(told, line) in ("line named", "right line"), str(told)
 
 
-def test_the_bound_of_sampling_is_hoeffdings():
-    """2 exp(-2 n e²) for each of the tokens of all rows, together one in a million."""
-    e = draws.bound(9)
-    rows = 9 * len(draws.SEEDS) * 2
-    assert math.isclose(rows * 2 * math.exp(-2 * draws.DRAWS * e**2), draws.ERROR)
+def test_honest_draws_stray_as_often_as_the_test_of_sampling_says():
+    """Chances of right frequencies are spread evenly over 0 to 1; wrong ones have 0."""
+    probs, generator = torch.tensor([[0.5, 0.0, 0.3, 0.2]]), torch.Generator()
+    generator.manual_seed(0)
+    chances = []
+    for _ in range(400):
+        (drawn,) = probs.multinomial(draws.DRAWS, True, generator=generator)
+        seen = drawn.bincount(minlength=4)[None] / draws.DRAWS
+        chances.append(draws.chance([seen], [probs])[1])
+    for share in (0.1, 0.5, 0.9):
+        assert abs(sum(c < share for c in chances) / 400 - share) < 0.08
+    assert draws.chance([probs**1.1 / (probs**1.1).sum()], [probs])[1] < 1e-3
+    assert draws.chance([torch.full((1, 4), 0.25)], [probs]) == (math.inf, 0.0)
 
 
 def test_the_words_of_a_mistake_are_filled_in():

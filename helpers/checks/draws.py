@@ -20,14 +20,26 @@ ERROR = 1e-6  # the chance that a right answer is rejected, with honest random n
 SEEDS = (801, 802)  # for two contests; fixed, so that a report repeats
 
 
-def bound(d_vocab: int) -> float:
-    """How far any token's frequency may stray from its probability.
+def chance(seen: list[Tensor], probs: list[Tensor]) -> tuple[float, float]:
+    """How far frequencies stray, and how often honest draws stray as far.
 
-    Hoeffding: a frequency of n draws strays by more than e with a chance of at most
-    2 exp(-2 n e²). Over all tokens and contests those chances add up to ERROR.
+    Pearson's chi-squared test over all rows of all contests. It adds up what each token
+    strays by, so that a small error in all of them shows. Here each token that can come
+    at all is expected a hundred times or more.
+
+    Args:
+        seen: frequencies of DRAWS draws, [row, d_vocab] each.
+        probs: their probabilities.
+
+    Returns:
+        The statistic, and its chance, at most 1. What cannot come and did: infinity, 0.
     """
-    ways = 2 * d_vocab * len(SEEDS) * 2  # up to two rows in each contest
-    return math.sqrt(math.log(ways / ERROR) / (2 * DRAWS))
+    frequency, p = torch.cat(seen).double(), torch.cat(probs).double()
+    if frequency[p == 0].any():
+        return math.inf, 0.0
+    strays = (frequency - p)[p > 0].pow(2) / p[p > 0]
+    statistic, free = DRAWS * strays.sum(), (p > 0).sum() - len(p)
+    return statistic.item(), _tail(statistic, free)
 
 
 @dataclass(frozen=True)
@@ -60,16 +72,17 @@ class Draws:
             if odd := _not_tokens(drawn, many):
                 return Findings((odd,))
             seen.append(_frequencies(drawn, logits))
-        off = [(a - b.softmax(-1)).abs().max() for a, b in zip(seen, contests)]
-        if max(off) > bound(9):
-            found = self._explained(check, seen)
+        if chance(seen, [logits.softmax(-1) for logits in contests])[1] < ERROR:
+            found, also = self._explained(check, seen), self.facts(seen, contests)
+            if found and also:  # so many draws do not tell them apart
+                return replace(found, mistakes=(*also, *found.mistakes), one_of=True)
             return found or self._narrowed(check, candidate, seen)
         if torch.equal(*(_seeded(candidate, many[:100], seed) for seed in SEEDS)):
             return Findings((mistake("same-draws-every-time"),))
         note = "[batch, 1] instead of [batch] is ready for `torch.cat`"
         summary = f"{DRAWS} draws for each of three distributions: every token as "
-        summary += f"often as its probability says, within {bound(9):.3f}. A right "
-        summary += "answer would fail this once in a million times."
+        summary += "often as its probability says, by a chi-squared test. A right "
+        summary += "answer would fail this about once in a million times."
         return Findings(notes=(note,) if drawn.ndim == 1 else (), summary=summary)
 
     def _narrowed(self, check, candidate, seen: list[Tensor]) -> Findings:
@@ -145,15 +158,18 @@ def _frequencies(drawn: Tensor, logits: Tensor) -> Tensor:
 
 
 def _alike(a: Tensor | Exception, b: Tensor | Exception) -> bool:
-    """Two errors of the same words; two sets of draws that differ by chance.
-
-    5.5 standard deviations at one of 36 tokens come about once in a million times.
-    """
+    """Two errors of the same words; two sets of draws that differ by chance."""
     if isinstance(a, Exception) or isinstance(b, Exception):
         return type(a) is type(b) and str(a) == str(b)
-    middle = (a + b) / 2
-    spread = (middle * (1 - middle) * 2 / DRAWS).sqrt()
-    return bool(((a - b).abs() <= 5.5 * spread + 3 / DRAWS).all())
+    both = (a + b).double()
+    statistic = DRAWS * ((a - b).double().pow(2) / both.clamp_min(1e-12)).sum()
+    free = (both > 0).sum() - len(both)
+    return _tail(statistic, free) > ERROR or torch.equal(a, b)
+
+
+def _tail(statistic: Tensor, free: Tensor) -> float:
+    """How often a chi-squared number with so many degrees of freedom is as large."""
+    return torch.special.gammaincc(free / 2, statistic / 2).item()
 
 
 def _not_tokens(drawn, many: Tensor) -> Mistake | None:

@@ -231,7 +231,7 @@ def test_honest_draws_stray_as_often_as_the_test_of_sampling_says():
         chances.append(draws.chance([seen], [probs])[1])
     for share in (0.1, 0.5, 0.9):
         assert abs(sum(c < share for c in chances) / 400 - share) < 0.08
-    assert draws.chance([probs**1.1 / (probs**1.1).sum()], [probs])[1] < 1e-3
+    assert draws.chance([probs**1.2 / (probs**1.2).sum()], [probs])[1] < 1e-3
     assert draws.chance([torch.full((1, 4), 0.25)], [probs]) == (math.inf, 0.0)
 
 

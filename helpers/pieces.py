@@ -288,15 +288,18 @@ def main(argv: list[str] | None = None) -> None:
         futures = [
             pool.submit(measured, *run, args.steps, args.held_out) for run in todo
         ]
-        for future in concurrent.futures.as_completed(futures):
-            runs.append(future.result())
-            runs.sort(key=_order)
-            text = json.dumps({"settings": settings, "runs": runs}, indent=1)
-            aside = args.out.with_suffix(".tmp")
-            aside.write_text(text + "\n", encoding="utf-8")
-            os.replace(aside, args.out)
-            bar.set_postfix(gap=f"{runs[-1]['gap']:.4f}")
-            bar.update()
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                runs.append(future.result())
+                runs.sort(key=_order)
+                text = json.dumps({"settings": settings, "runs": runs}, indent=1)
+                aside = args.out.with_suffix(".tmp")
+                aside.write_text(text + "\n", encoding="utf-8")
+                os.replace(aside, args.out)
+                bar.set_postfix(gap=f"{runs[-1]['gap']:.4f}")
+                bar.update()
+        finally:  # after an error, or Ctrl-C, start no further run
+            pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

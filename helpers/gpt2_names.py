@@ -26,15 +26,9 @@ def config_of(hf) -> Config:
     return Config(**sizes, d_head=hf.n_embd // hf.n_head, d_mlp=d_mlp)
 
 
-def course_state_dict(model) -> dict[str, torch.Tensor]:
-    """A `GPT2LMHeadModel`'s weights in the course's names and shapes, copied."""
-    # In order of its own axes: a transposed view's clone would not be.
-    plain = torch.contiguous_format
-    return {n: p.clone(memory_format=plain) for n, p in course_views(model).items()}
-
-
 def course_views(model) -> dict[str, torch.Tensor]:
-    """The same, not copied: what is written into them changes the model.
+    """A model's weights in the course's names and shapes, not copied: what is written
+    into them changes the model.
 
     transformers keeps q, k and v of all heads in one matrix (`c_attn`), stores
     matrices as [in, out] (`Conv1D`) and ties the head to the embedding.

@@ -55,14 +55,9 @@ def _window(hf) -> int | None:
     return getattr(hf, "sliding_window", None) if windowed else None
 
 
-def course_state_dict(model) -> dict[str, torch.Tensor]:
-    """A model's weights in the course's names and shapes, copied."""
-    plain = torch.contiguous_format
-    return {n: p.clone(memory_format=plain) for n, p in course_views(model).items()}
-
-
 def course_views(model) -> dict[str, torch.Tensor]:
-    """The same, not copied: what is written into them changes the model.
+    """A model's weights in the course's names and shapes, not copied: what is written
+    into them changes the model.
 
     A tied head is the embedding, transposed. Experts that transformers 4 keeps apart
     are put together, and are copies.

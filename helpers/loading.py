@@ -25,6 +25,13 @@ def names_of(config):
     return FAMILIES[config.model_type]
 
 
+def course_state_dict(model) -> dict[str, torch.Tensor]:
+    """A model's weights in the course's names and shapes, copied."""
+    # In order of its own axes: a transposed view's clone would not be.
+    plain, views = torch.contiguous_format, names_of(model.config).course_views(model)
+    return {name: view.clone(memory_format=plain) for name, view in views.items()}
+
+
 def load_config(name: str, folder: Path):
     from transformers import AutoConfig
 

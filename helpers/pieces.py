@@ -27,25 +27,21 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from helpers import pretrain, stories, training
-from helpers.llama import rotary_angles
+from helpers.config import LlamaConfig
+from helpers.llama import rotary_angles, rotate
 
 RESULT = Path(__file__).parent / "assets" / "pieces.json"
 TALE = "tale"
 STEPS, SEEDS = 1250, 5
 SIZES = {"d_model": 128, "n_heads": 8, "d_head": 16, "n_layers": 2, "n_ctx": 160}
 D_MLP = 512  # GPT-2's
+ROTARY = LlamaConfig(d_head=SIZES["d_head"], rope_theta=10_000.0)
 PIECES = ("RMSNorm", "rotary", "SwiGLU", "grouped queries", "QK-norm")
 VARIANTS = {
     "GPT-2": (),
     **{piece: (piece,) for piece in PIECES},
     "all of them": (*PIECES, "no biases"),
 }
-
-
-class _Angles:
-    """What `rotary_angles` reads of a configuration."""
-
-    d_head, rope_theta = SIZES["d_head"], 10_000.0
 
 
 class _Attention(nn.Module):
@@ -63,22 +59,18 @@ class _Attention(nn.Module):
             self.q_norm = nn.RMSNorm(SIZES["d_head"], eps=1e-5)
             self.k_norm = nn.RMSNorm(SIZES["d_head"], eps=1e-5)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        # -> [batch, all heads, position, d_head] -> three, each with its heads
-        qkv = self.qkv(x).unflatten(-1, (-1, SIZES["d_head"])).transpose(1, 2)
-        q, k, v = qkv.split(self.split, dim=1)
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        # -> [batch, position, all heads, d_head] -> three, each with its heads
+        qkv = self.qkv(x).unflatten(-1, (-1, SIZES["d_head"]))
+        q, k, v = qkv.split(self.split, dim=2)
         if "QK-norm" in self.pieces:
             q, k = self.q_norm(q), self.k_norm(k)
         if "rotary" in self.pieces:
-            q, k = _turned(q, *turn), _turned(k, *turn)
+            q, k = rotate(q, angles), rotate(k, angles)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         z = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         # [batch, n_heads, position, d_head] -> [batch, position, n_heads * d_head]
         return self.out(z.transpose(1, 2).flatten(2))
-
-
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class _MLP(nn.Module):
@@ -128,12 +120,11 @@ class Mixture(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         positions = torch.arange(tokens.shape[1])
-        angles = rotary_angles(positions, _Angles)
-        turn, residual = (angles.cos(), angles.sin()), self.embed(tokens)
+        angles, residual = rotary_angles(positions, ROTARY), self.embed(tokens)
         if not self.rotary:
             residual = residual + self.pos_embed(positions)
         for block in self.blocks:
-            residual = residual + block["attn"](block["ln1"](residual), turn)
+            residual = residual + block["attn"](block["ln1"](residual), angles)
             residual = residual + block["mlp"](block["ln2"](residual))
         return self.unembed(self.ln_final(residual))
 

@@ -8,19 +8,19 @@ import sys
 from typing import Any
 
 from helpers import my_code
-from helpers.reference import Reference, load_reference
+from helpers.reference import SHIPPED, Reference, load_reference
 
-MODELS = {  # by the file's name: the class, its parts, and whose weights it takes
+MODELS = {  # by the file's name: the class, its parts, and the family of its weights
     "my_gpt2": (
         "DemoTransformer",
         "LayerNorm Embed PosEmbed Attention MLP TransformerBlock Unembed",
-        "stories",
+        "gpt2",
     ),
     "my_llama": (
         "Llama",
         "RMSNorm rotary_angles rotate SwiGLU repeat_kv hidden_keys "
         "GroupedQueryAttention LlamaBlock Embed Unembed",
-        "stories-llama",
+        "llama",
     ),
 }
 
@@ -32,13 +32,13 @@ def run(own: dict[str, Any], which: str = "my_gpt2") -> None:
         own: the globals of their file.
         which: "my_gpt2" or "my_llama".
     """
-    name, parts, weights = MODELS[which]
+    name, parts, family = MODELS[which]
     parser = argparse.ArgumentParser(description="Continue a text with my own model.")
     parser.add_argument("prompt", nargs="?", default="Once upon a time")
     parser.add_argument("--tokens", type=int, default=100, help="at most this many")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, help="the same seed, the same text")
-    parser.add_argument("--reference", default=weights, help="whose weights")
+    parser.add_argument("--reference", default=SHIPPED[family], help="whose weights")
     args = parser.parse_args()
     with contextlib.suppress(AttributeError):  # a notebook's needs it not
         sys.stdout.reconfigure(errors="replace")  # a console may lack some letters
@@ -49,7 +49,7 @@ def run(own: dict[str, Any], which: str = "my_gpt2") -> None:
             reference = load_reference(args.reference)
         except Exception as error:
             sys.exit(str(error))
-        if reference.family != ("llama" if which == "my_llama" else "gpt2"):
+        if reference.family != family:
             sys.exit(f"{reference.name!r} is of another family than this {name}.")
         _continue(own, own[name], reference, args)
     except NameError as error:

@@ -10,7 +10,15 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from helpers import checks, generation, llama_names, my_code, pieces, reference
+from helpers import (
+    checks,
+    generation,
+    llama_names,
+    loading,
+    my_code,
+    pieces,
+    reference,
+)
 from helpers.exercises.course import stir
 from helpers.exercises.nb12_from_gpt2_to_llama.models import SIZES, stirred
 from helpers.hub import ModelNotLoaded
@@ -55,7 +63,7 @@ SHAPES = {  # the real ones' configurations; the second with fewer layers, for m
 
 def ours_of(model, dtype=torch.float32) -> Llama:
     ours = Llama(llama_names.config_of(model.config)).to(dtype).eval()
-    ours.load_state_dict(llama_names.course_state_dict(model))  # strictly
+    ours.load_state_dict(loading.course_state_dict(model))  # strictly
     return ours
 
 
@@ -148,7 +156,7 @@ def test_the_real_ones_shapes_from_a_folder(name, tmp_path):
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(SHAPES[name]).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
-    found = Reference(reference.loading.load_model(name, tmp_path), name=name)
+    found = Reference(loading.load_model(name, tmp_path), name=name)
     tokens = torch.arange(12)[None] * 97
     assert relative(ours_of(found.model)(tokens), found.model(tokens).logits) < 1e-4
 

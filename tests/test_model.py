@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.gpt2_names import course_state_dict
+from helpers.loading import course_state_dict
 from helpers.model import DemoTransformer
 from helpers.reference import Reference, load_reference
 from random_gpt2 import SIZES, stirred

@@ -7,6 +7,7 @@ would hide a mistake, and on the reference that the notebook has loaded.
 import collections
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -130,15 +131,16 @@ def stir(model: nn.Module, generator: torch.Generator) -> None:
 
 
 @cache
-def _shapes() -> tuple[Source, ...]:
-    """The tiny model on texts of other shapes."""
+def _shapes(tiny: Callable[[], Source]) -> tuple[Source, ...]:
+    """A tiny model on texts of other shapes."""
+    cfg = tiny().cfg
     shapes = {
         "on a batch of one": (1, 5),
         "on a single position": (2, 1),
-        "on the full context": (2, STIRRED.n_ctx),
+        "on the full context": (2, cfg.n_ctx),
     }
     return tuple(
-        stirred().on((torch.arange(a * b) * 5 % STIRRED.d_vocab).view(a, b), detail)
+        tiny().on((torch.arange(a * b) * 5 % cfg.d_vocab).view(a, b), detail)
         for detail, (a, b) in shapes.items()
     )
 
@@ -150,20 +152,21 @@ def _loaded(reference: Reference) -> Source:
     return run(f"the {reference.name} model", reference, tokens)
 
 
-def loaded() -> Source:
+def loaded(family: str = "gpt2") -> Source:
     """The reference that the notebook has loaded, on a short text, batch 1."""
-    return _loaded(current_reference())
+    return _loaded(current_reference(family))
 
 
-def sources() -> list[Source]:
-    """The tiny model, the usual text first, and the one that is loaded.
+def sources(tiny: Callable[[], Source] = stirred, family: str = "gpt2") -> list[Source]:
+    """A tiny model, the usual text first, and the one of its family that is loaded.
 
     The usual text rules out most wrong explanations.
     """
-    return [stirred(), *_shapes(), loaded()]
+    return [tiny(), *_shapes(tiny), loaded(family)]
 
 
 def run(label: str, reference: Reference, tokens: Tensor) -> Source:
+    """A reference, run once on tokens [batch, position]."""
     logits, activations = reference.run_with_cache(tokens)
     weights = reference.state_dict()
     return Source(label, reference, tokens, logits, activations, weights)

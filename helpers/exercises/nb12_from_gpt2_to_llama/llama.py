@@ -9,10 +9,10 @@ from helpers.checks.tensors import Tensors
 from helpers.exercises.course import LOGITS, Source
 from helpers.exercises.nb12_from_gpt2_to_llama.models import (
     exercise,
-    in_one_model,
     sources,
     stirred,
     with_pieces,
+    without_padding,
 )
 from helpers.llama import Llama, hidden_keys, rotary_angles
 
@@ -44,7 +44,7 @@ def _padded(source: Source) -> Case:
         logits = source.reference.model(source.tokens, **how).logits
     extra = {"is_padding": is_padding}
     params, detail = source.weights, "with padding on the left"
-    expected = in_one_model(logits, is_padding)
+    expected = without_padding(logits, is_padding)
     more = {"params": params, "expected": expected, "extra": extra, "detail": detail}
     return source.case(source.tokens, **more)
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from helpers.checks.case import Case
 from helpers.checks.check import Check
 from helpers.config import LlamaConfig
+from helpers.exercises import course
 from helpers.exercises.course import COURSE, Source, run, stir
 from helpers.generation import LayerCache, new_cache
 from helpers.llama import hidden_keys, rotary_angles
 from helpers.reference import Reference, as_loaded, current_reference
 
-KV = ("batch", "position", "n_kv_heads", "d_head")
 # Pairwise distinct, and d_head is not d_model / n_heads, as in Qwen3.
 SIZES = {
     "vocab_size": 37,
@@ -58,33 +58,9 @@ def stirred(family: str = "Qwen3") -> Source:
     return run(name, Reference(model, name=name), tokens)
 
 
-@cache
-def _loaded(reference: Reference) -> Source:
-    text = "Once upon a time there was a little dog. The dog was happy."
-    return run(f"the {reference.name} model", reference, reference.to_tokens(text))
-
-
-def loaded() -> Source:
-    """The reference that the notebook has loaded, on a short text, batch 1."""
-    return _loaded(current_reference("llama"))
-
-
-def sources() -> list[Source]:
-    """A small Qwen3 on texts of several shapes, and the model that is loaded."""
-    shapes = {
-        "on a batch of one": (1, 5),
-        "on a single position": (2, 1),
-        "on the full context": (2, SIZES["max_position_embeddings"]),
-    }
-    tiny = stirred()
-    return [
-        tiny,
-        *(
-            tiny.on((torch.arange(a * b) * 5 % 37).view(a, b), detail)
-            for detail, (a, b) in shapes.items()
-        ),
-        loaded(),
-    ]
+# Of Llama's family: the model that the notebook has loaded, and all sources
+loaded = partial(course.loaded, "llama")
+sources = partial(course.sources, stirred, "llama")
 
 
 def angles_and_hidden(cfg: LlamaConfig, position: int) -> dict[str, Tensor]:
@@ -116,14 +92,19 @@ def attention_cases(reads: str, part: str, writes: str) -> list[Case]:
     return made
 
 
-def in_cuts(forward: Callable, cfg: LlamaConfig, x: Tensor, cuts, angles, hidden):
+def in_cuts(forward: Callable, x: Tensor, cuts, angles, hidden):
     """What `forward` returns piece by piece, with a cache, joined."""
-    kept, outputs, start = LayerCache(cfg, len(x)), [], 0
+    kept, outputs, start = LayerCache(stirred().cfg, len(x)), [], 0
     for length in cuts:
         end = start + length
         piece = x[:, start:end], angles[start:end], hidden[start:end, :end]
         outputs.append(forward(*piece, kept))
         start = end
+    return joined(outputs)
+
+
+def joined(outputs: list):
+    """Pieces along the positions; the first that is no tensor, if there is one."""
     odd = [out for out in outputs if not isinstance(out, Tensor)]
     return odd[0] if odd else torch.cat(outputs, dim=1)
 
@@ -147,8 +128,7 @@ def with_cuts(candidate):
         def forward(self, x, angles, hidden, cuts=None):
             if cuts is None:
                 return own(self, x, angles, hidden)
-            # an empty cache with a GPT-2's number of heads: what notebook 08 makes
-            return in_cuts(partial(own, self), self_cfg(self), x, cuts, angles, hidden)
+            return in_cuts(partial(own, self), x, cuts, angles, hidden)
 
         return forward
 
@@ -164,25 +144,19 @@ def with_pieces(candidate):
                 logits = own(self, tokens, is_padding=is_padding)
                 if is_padding is None or not isinstance(logits, Tensor):
                     return logits
-                return in_one_model(logits, is_padding)
+                return without_padding(logits, is_padding)
             cache = new_cache(stirred().cfg, len(tokens))
-            outputs = [own(self, piece, cache) for piece in tokens.split(cuts, dim=1)]
-            odd = [out for out in outputs if not isinstance(out, Tensor)]
-            return odd[0] if odd else torch.cat(outputs, dim=1)
+            pieces = tokens.split(cuts, dim=1)
+            return joined([own(self, piece, cache) for piece in pieces])
 
         return forward
 
     return wrapped(candidate, make)
 
 
-def in_one_model(logits: Tensor, is_padding: Tensor) -> Tensor:
+def without_padding(logits: Tensor, is_padding: Tensor) -> Tensor:
     """Logits with 0 at padding, where nobody reads them and models differ."""
     return logits.masked_fill(is_padding[..., None], 0.0)
-
-
-def self_cfg(module: nn.Module) -> LlamaConfig:
-    """The configuration of a part, whether it keeps it or not."""
-    return getattr(module, "cfg", None) or stirred().cfg
 
 
 COURSE_12 = replace(

@@ -102,47 +102,6 @@ def train_step(model, optimizer, tokens, targets, lr, max_norm=1.0):
     return loss.item()
 
 
-class FastLayerNorm(course.LayerNorm):
-    """The same in one operation."""
-
-    def forward(self, x):
-        return F.layer_norm(x, self.w.shape, self.w, self.b, self.cfg.layer_norm_eps)
-
-
-class FastMLP(course.MLP):
-    """The same, its activation in one operation."""
-
-    def forward(self, x):
-        post = F.gelu(x @ self.W_in + self.b_in, approximate="tanh")
-        return post @ self.W_out + self.b_out
-
-
-class FastAttention(course.Attention):
-    """The same: one product for Q, K and V, one operation from scores to z."""
-
-    def forward(self, x):
-        W = torch.cat([self.W_Q, self.W_K, self.W_V])  # [3 * n_heads, d_model, d_head]
-        b = torch.cat([self.b_Q, self.b_K, self.b_V])  # [3 * n_heads, d_head]
-        qkv = x @ W.transpose(0, 1).flatten(1) + b.flatten()
-        # [batch, position, 3 * n_heads * d_head] -> [batch, 3 * n_heads, position, ...]
-        qkv = qkv.unflatten(-1, b.shape).transpose(1, 2)
-        q, k, v = qkv.chunk(3, dim=1)  # each [batch, n_heads, position, d_head]
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        # -> [batch, position, n_heads * d_head] -> [batch, position, d_model]
-        return z.transpose(1, 2).flatten(2) @ self.W_O.flatten(0, 1) + self.b_O
-
-
-class FastTransformer(course.DemoTransformer):
-    """GPT-2 with the same parameters and the same logits, in fused operations."""
-
-    def __init__(self, cfg: Config):
-        super().__init__(cfg)
-        self.ln_final = FastLayerNorm(cfg)
-        for block in self.blocks:
-            block.ln1, block.ln2 = FastLayerNorm(cfg), FastLayerNorm(cfg)
-            block.attn, block.mlp = FastAttention(cfg), FastMLP(cfg)
-
-
 # What the notebook uses ready-made
 
 

@@ -19,6 +19,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from helpers import Config, pretrain, training  # noqa: E402
+from helpers.fast import FastTransformer  # noqa: E402
 
 
 class Transformers(nn.Module):
@@ -49,7 +50,7 @@ def main() -> None:
     clear = training.new_model(cfg)
     models = {
         "clear": clear,
-        "fast": training.new_model(cfg, cls=training.FastTransformer),
+        "fast": training.new_model(cfg, cls=FastTransformer),
         "transformers": Transformers(training.to_transformers(clear, 0)),
     }
     optimizers = {n: torch.optim.AdamW(m.parameters(), 1e-3) for n, m in models.items()}

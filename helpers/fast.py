@@ -28,6 +28,7 @@ class Cache:
         shape = (cfg.n_layers, batch, cfg.n_heads, n_positions, cfg.d_head)
         self.k = torch.empty(shape, device=device, dtype=dtype)
         self.v = torch.empty(shape, device=device, dtype=dtype)
+        self.layers = list(zip(self.k.unbind(), self.v.unbind()))
         self.past = 0  # so many positions are filled
 
     @classmethod
@@ -38,10 +39,12 @@ class Cache:
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write one layer's new positions; returns all of that layer's so far."""
-        end = self.past + k.shape[2]
-        self.k[layer, :, :, self.past : end] = k
-        self.v[layer, :, :, self.past : end] = v
-        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+        all_k, all_v = self.layers[layer]  # views
+        new = k.shape[2]
+        all_k.narrow(2, self.past, new).copy_(k)
+        all_v.narrow(2, self.past, new).copy_(v)
+        end = self.past + new
+        return all_k.narrow(2, 0, end), all_v.narrow(2, 0, end)
 
 
 def linear(x: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
@@ -54,7 +57,9 @@ def linear(x: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
     one_row = x.numel() == x.shape[-1]
     shared = W.numel() >= WORTH_SHARING and len(W) % cores == 0
     if not one_row or not shared or not W.is_contiguous():
-        return F.linear(x, W.T, b)
+        rows = x.reshape(-1, x.shape[-1])  # [..., d_in] -> [rows, d_in]
+        product = rows @ W if b is None else torch.addmm(b, rows, W)
+        return product.view(*x.shape[:-1], -1)
     # [cores, 1, d_in / cores] @ [cores, d_in / cores, d_out] -> [cores, 1, d_out]
     parts = x.reshape(cores, 1, -1) @ W.view(cores, -1, W.shape[1])
     product = parts.sum(dim=0).view(*x.shape[:-1], -1)

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/training.py            # about a minute on 2 cores
 
-The clear classes of notebooks 02 to 07, the fused ones that notebook 09 trains with,
-and transformers, all of the size of notebook 09's model. They get the same batches,
+The clear classes of notebooks 02 to 07, the fused ones of helpers/fast.py, and
+transformers, all of the size of notebook 09's model. They get the same batches,
 AdamW and clipping, and take turns, so that whatever else the machine does hits all.
 """
 

@@ -23,9 +23,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from tqdm.auto import tqdm
 
-from helpers import pretrain, stories, training
+from helpers import loading, pretrain, stories, training
 from helpers.config import Config
-from helpers.reference import ASSETS, load_reference
+from helpers.reference import ASSETS, Reference
 
 SHIPPED = ASSETS / "stories-small"
 STEPS, BATCH = 1000, 32  # of the start's training
@@ -251,6 +251,7 @@ def learn(
     lr: float = 5e-4,
     updates: int = 1,
     reward: Callable = exact_reward,
+    source: Teller | None = None,
     look: Callable[[int, Batch], None] = lambda step, batch: None,
 ) -> None:
     """Draw stories, score them, lower the loss; again and again.
@@ -260,19 +261,29 @@ def learn(
         loss: of the model and a batch.
         steps: batches.
         n: stories in a batch.
-        lr: the learning rate.
+        lr: the first learning rate; it falls in a straight line to a tenth of that.
         updates: how often each batch is used.
         reward: of texts; [text].
+        source: who tells the stories; by default the teller itself.
         look: called after each step.
     """
     learned = [p for p in teller.model.parameters() if p.requires_grad]
     optimizer = adamw(learned, lr)
     with torch.enable_grad():
         for step in range(steps):
-            batch = teller.batch(n, reward)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * (1 - 0.9 * step / steps)
+            batch = (source or teller).batch(n, reward)
             for _ in range(updates):
-                update(optimizer, learned, loss(teller.model, batch))
+                update(optimizer, learned, loss(teller.model.train(), batch))
             look(step + 1, batch)
+
+
+def pairs(rewards: Tensor) -> Tensor:
+    """Each valid story beside one that is not, while there are any: [2, pair]."""
+    chosen, rejected = (rewards > 0).nonzero()[:, 0], (rewards == 0).nonzero()[:, 0]
+    many = min(len(chosen), len(rejected))
+    return torch.stack([chosen[:many], rejected[:many]])
 
 
 def adamw(learned: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -366,7 +377,7 @@ def with_lora(model: nn.Module, make: type[nn.Module], rank: int, alpha: float) 
 
 def load_start(folder: Path = SHIPPED) -> tuple[nn.Module, object]:
     """The start, in fused operations, and its tokenizer."""
-    reference = load_reference(str(folder))
+    reference = Reference(loading.load_model(folder.name, folder), name=folder.name)
     model = training.FastTransformer(reference.cfg)
     model.load_state_dict(reference.state_dict(), strict=False)
     model.unembed.b_U.requires_grad_(False)

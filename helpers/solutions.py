@@ -2,8 +2,8 @@
 
 `python -m helpers.editions` calls it: each exercise's page gets the solution that its
 wrong code is an edit of, and helpers/generation.py, helpers/training.py,
-helpers/inside.py, helpers/llama.py and helpers/reward.py get the answers to exercises of
-notebooks 08 to 13.
+helpers/inside.py, helpers/llama.py and helpers/reward.py get the answers to exercises
+of notebooks 08 to 13.
 """
 
 import ast

@@ -51,4 +51,4 @@ kind = Tensors(
     prepare=constants(0),
     against="the equation of the paper",
 )
-check = exercise(__file__, group_advantages, kind, keep=False)
+check = exercise(__file__, group_advantages, kind, pairs=True, keep=False)

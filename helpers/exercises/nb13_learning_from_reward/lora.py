@@ -1,12 +1,28 @@
 """What an answer to `LoRA` is tried out on."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from helpers.checks.case import noise
 from helpers.checks.trials import Outcome, Trial, Trials, Unusable
 from helpers.exercises.course import exercise
 from helpers.reward import LoRA
+
+
+def _kind(matrix) -> str:
+    """What stands in a matrix's place."""
+    if isinstance(matrix, nn.Parameter):
+        return f"a parameter {list(matrix.shape)}"
+    return "a tensor" if isinstance(matrix, Tensor) else type(matrix).__name__
+
+
+def _start(matrix: Tensor) -> str:
+    """How a matrix begins."""
+    if not matrix.any():
+        return "all 0"
+    return (
+        "random" if matrix.unique().numel() == matrix.numel() else "with equal numbers"
+    )
 
 
 def _trial(d_in: int, rank: int, d_out: int, alpha: float) -> Trial:
@@ -19,19 +35,16 @@ def _trial(d_in: int, rank: int, d_out: int, alpha: float) -> Trial:
         lora = answer(W, rank, alpha)
         if not isinstance(lora, nn.Module):
             raise Unusable("LoRA is no nn.Module: begin with `class LoRA(nn.Module):`")
-        for name, shape in (("A", (d_in, rank)), ("B", (rank, d_out))):
-            matrix = getattr(lora, name, None)
-            if not isinstance(matrix, nn.Parameter):
-                raise Unusable(f"`{name}` is no nn.Parameter of the module")
-            if matrix.shape != shape:
-                got = list(matrix.shape)
-                raise Unusable(f"`{name}` has shape {got}; it should be {list(shape)}")
+        outcome: Outcome = {name: _kind(getattr(lora, name, None)) for name in "AB"}
+        if outcome != {
+            "A": f"a parameter {[d_in, rank]}",
+            "B": f"a parameter {[rank, d_out]}",
+        }:
+            return outcome
         learned = {n: p.numel() for n, p in lora.named_parameters() if p.requires_grad}
-        outcome: Outcome = {"how many numbers learn": sum(learned.values())}
+        outcome["how many numbers learn"] = sum(learned.values())
         outcome["`B` is all 0 at the start"] = not lora.B.any()
-        outcome["`A` is all different at the start"] = bool(
-            lora.A.unique().numel() == lora.A.numel()
-        )
+        outcome["`A` at the start"] = _start(lora.A)
         outcome["the output at the start"] = lora(x).detach().clone()
         with torch.no_grad():
             lora.A.copy_(noise(d_in, rank, seed=3))

@@ -104,11 +104,9 @@ class FastAttention(course.Attention):
 
     def forward(self, normalized_resid_pre, cache: Cache | None = None, layer: int = 0):
         q, k, v = self.projections(normalized_resid_pre)
-        past = 0
         if cache is not None:
-            past = cache.past
             k, v = cache.extend(layer, k, v)
-        new = q.shape[2]
+        new, past = q.shape[2], k.shape[2] - q.shape[2]
         mask = None
         if past and new > 1:  # a query sees all of the past, and the new up to itself
             everything = torch.ones(new, past + new, dtype=torch.bool, device=q.device)
@@ -158,10 +156,9 @@ class FastTransformer(course.DemoTransformer):
             cache.past += tokens.shape[1]
         if last_only:
             residual = residual[:, -1:]
-        W_U, b_U = self.unembed.W_U, self.unembed.b_U
-        if b_U.requires_grad or b_U.any():
-            return linear(self.ln_final(residual), W_U, b_U)
-        return linear(self.ln_final(residual), W_U)  # GPT-2's own bias: none
+        b_U = self.unembed.b_U
+        bias = b_U if b_U.requires_grad or b_U.any() else None  # GPT-2 itself has none
+        return linear(self.ln_final(residual), self.unembed.W_U, bias)
 
 
 def greedy_fast(model: FastTransformer, tokens: Tensor, n_new: int) -> Tensor:

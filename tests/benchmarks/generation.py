@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -32,20 +33,18 @@ def full_size() -> Reference:
     return Reference(transformers.GPT2LMHeadModel(config), name="full-size GPT-2")
 
 
-def fast_model(reference: Reference) -> FastTransformer:
-    """helpers/fast.py's model with the reference's weights."""
+def with_weights(cls: type[nn.Module], reference: Reference) -> nn.Module:
+    """A model of one of the course's classes, with the reference's weights."""
     with torch.device("meta"):  # random weights would only be replaced
-        model = FastTransformer(reference.cfg).eval()
+        model = cls(reference.cfg).eval()
     model.load_state_dict(reference.state_dict(), assign=True)
     return model
 
 
 def contestants(reference: Reference, tokens, n_new: int) -> dict[str, Callable]:
     """All ways to add n_new tokens, by name."""
-    with torch.device("meta"):
-        cached = CachedTransformer(reference.cfg).eval()
-    cached.load_state_dict(reference.state_dict(), assign=True)
-    fast = fast_model(reference)
+    cached = with_weights(CachedTransformer, reference)
+    fast = with_weights(FastTransformer, reference)
     theirs, nothing = reference.model, reference.cfg.d_vocab
     everything = torch.ones_like(tokens)
 
@@ -109,7 +108,7 @@ def measure(reference: Reference, prompt: int, n_new: int, rounds: int) -> None:
 def measure_forward(reference: Reference, size: tuple[int, int], rounds: int) -> None:
     """Print the time of a forward pass as a share of transformers'."""
     tokens = torch.randint(reference.cfg.d_vocab, size)
-    fast, theirs = fast_model(reference), reference.model
+    fast, theirs = with_weights(FastTransformer, reference), reference.model
     runs = {
         "fast": lambda: fast(tokens),
         "transformers": lambda: theirs(tokens, use_cache=False).logits,

@@ -56,7 +56,7 @@ def linear(x: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
     cores = torch.get_num_threads()
     one_row = x.numel() == x.shape[-1]
     shared = W.numel() >= WORTH_SHARING and len(W) % cores == 0
-    if not one_row or not shared or not W.is_contiguous():
+    if not one_row or not shared:
         rows = x.reshape(-1, x.shape[-1])  # [..., d_in] -> [rows, d_in]
         product = rows @ W if b is None else torch.addmm(b, rows, W)
         return product.view(*x.shape[:-1], -1)

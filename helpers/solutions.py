@@ -1,8 +1,9 @@
 """Right answers stand in the notebooks; this writes them where code needs them.
 
 `python -m helpers.editions` calls it: each exercise's page gets the solution that its
-wrong code is an edit of, and helpers/generation.py, helpers/training.py and
-helpers/inside.py, helpers/llama.py get the answers to exercises of notebooks 08 to 12.
+wrong code is an edit of, and helpers/generation.py, helpers/training.py,
+helpers/inside.py, helpers/llama.py and helpers/reward.py get the answers to exercises
+of notebooks 08 to 13.
 """
 
 import ast
@@ -18,6 +19,7 @@ MODULES = {
     "training": "09_training",
     "inside": "10_looking_inside",
     "llama": "12_from_gpt2_to_llama",
+    "reward": "13_learning_from_reward",
 }
 SUFFIX = "-exercise"  # of the ids of cells that hold an exercise
 

@@ -201,14 +201,28 @@ def log_prob(text: str, start: str = "story") -> float:
     return derivation.log_prob if derivation else -math.inf
 
 
-def explain(text: str, start: str = "story") -> str:
-    """Where `text` leaves the grammar, in one sentence; "" for a valid story."""
+def leaves(text: str, start: str = "story") -> tuple[int, set[str]] | None:
+    """Where `text` leaves the grammar, and what could come there; None if it is valid.
+
+    Returns:
+        The place of the first character of the word that cannot come, and the words
+        that can.
+    """
     failures: dict[int, set[str]] = {}
     if any(_derivations(text, start, failures)):
-        return ""
+        return None
     at = max(failures)
+    return at, failures[at]
+
+
+def explain(text: str, start: str = "story") -> str:
+    """Where `text` leaves the grammar, in one sentence; "" for a valid story."""
+    left = leaves(text, start)
+    if left is None:
+        return ""
+    at, possible = left
     word = re.match(r"[\w']+|\W+|$", text[at:]).group().strip() or "the end of the text"
-    wanted = sorted(word.strip() for word in failures[at])
+    wanted = sorted(word.strip() for word in possible)
     more = f" or {len(wanted) - 6} more" if len(wanted) > 6 else ""
     before = f"after {text[max(0, at - 30) : at].strip()!r}" if at else "at the start"
     return f"{before} cannot come {word!r}; possible: {', '.join(wanted[:6])}{more}"

@@ -33,6 +33,7 @@ NOTEBOOKS = [
     "09_training",
     "10_looking_inside",
     "12_from_gpt2_to_llama",
+    "13_learning_from_reward",
 ]
 
 # COURSE_STEPS for the exercise edition of 09: every cell is run, and that is enough. In

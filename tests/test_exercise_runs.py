@@ -160,6 +160,19 @@ WRONG = {
     ("12_from_gpt2_to_llama", "grouped_query_attention-exercise"): {
         ("rotate(k, angles), v)", "rotate(k, angles), rotate(v, angles))"): "v-rotated",
     },
+    ("13_learning_from_reward", "policy_gradient_loss-exercise"): {
+        ("-losses.sum(dim=1)", "-losses[:, 0]"): "first-token-only",
+    },
+    ("13_learning_from_reward", "clipped_loss-exercise"): {
+        ("torch.min(", "torch.max("): "max-for-min",
+        ("old_log_probs.detach()", "old_log_probs"): "old-with-gradient",
+    },
+    ("13_learning_from_reward", "dpo_loss-exercise"): {
+        ("(log_probs - start_log_probs)", "log_probs"): "reference-forgotten",
+    },
+    ("13_learning_from_reward", "lora-exercise"): {
+        ("torch.zeros(rank, d_out)", "torch.randn(rank, d_out)"): "b-random",
+    },
 }
 
 
